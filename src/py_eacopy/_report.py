@@ -1,0 +1,71 @@
+"""What a job did: the numbers that every function without a shutil twin returns."""
+
+from typing import Dict, Mapping, Tuple
+
+import attr
+
+from ._errors import EACopyError
+
+
+def _no_methods() -> Dict[str, int]:
+    return {}
+
+
+@attr.s(frozen=True, slots=True, auto_attribs=True, kw_only=True)
+class CopyReport:
+    """What a job did.
+
+    Attributes:
+        files_copied, bytes_copied: files whose contents were copied, and their size (holes count).
+        files_linked, bytes_linked: files made by linking to what was copied before.
+        files_skipped, bytes_skipped: files left alone because they were there already.
+        files_removed: files removed at the destination by purging.
+        bytes_reused: bytes taken from a reference file instead of the source.
+        bytes_written: bytes that the destination had to take in, reused ones excluded.
+        symlinks_copied: symbolic links copied as links.
+        directories_created: directories made at the destination.
+        retries: further tries that were needed.
+        methods: how many files went by which method: "clone", "copy_file_range", "sendfile", "read_write", "system".
+        errors: what failed, in the order in which it did; empty when all went well.
+        seconds: wall-clock duration.
+        backend: "native" or "portable".
+    """
+
+    files_copied: int = 0
+    bytes_copied: int = 0
+    files_linked: int = 0
+    bytes_linked: int = 0
+    files_skipped: int = 0
+    bytes_skipped: int = 0
+    files_removed: int = 0
+    bytes_reused: int = 0
+    bytes_written: int = 0
+    symlinks_copied: int = 0
+    directories_created: int = 0
+    retries: int = 0
+    methods: Mapping[str, int] = attr.Factory(_no_methods)
+    errors: Tuple[EACopyError, ...] = ()
+    seconds: float = 0.0
+    backend: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """True when nothing failed."""
+        return not self.errors
+
+
+@attr.s(frozen=True, slots=True, auto_attribs=True)
+class Snapshot:
+    """How far a running job is.
+
+    Attributes:
+        files_found, bytes_found: known so far; they grow until all directories are listed.
+        files_copied, bytes_copied: done so far; the bytes of files in flight are in.
+        errors: failures so far.
+    """
+
+    files_found: int = 0
+    bytes_found: int = 0
+    files_copied: int = 0
+    bytes_copied: int = 0
+    errors: int = 0
