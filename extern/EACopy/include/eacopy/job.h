@@ -1,0 +1,95 @@
+// Job: copies files and trees with worker threads, and tells one coordinating thread about it.
+//
+// The coordinator adds items, waits for news, takes what there is and answers filter requests; it alone calls the
+// methods, except Cancel and GetCounters, which any thread may call. Workers never call out of the engine.
+#ifndef EACOPY_JOB_H_
+#define EACOPY_JOB_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "eacopy/options.h"
+#include "eacopy/status.h"
+
+namespace eacopy {
+
+// A failure with the paths it belongs to, as the user would write them.
+struct Failure {
+  Status status;
+  std::string source;
+  std::string destination;
+  bool root = true;  // the item itself failed, not something inside a tree
+};
+
+struct Counters {
+  uint64_t files_found = 0;
+  uint64_t bytes_found = 0;
+  uint64_t files_copied = 0;
+  uint64_t symlinks_copied = 0;
+  uint64_t directories_created = 0;
+  uint64_t files_skipped = 0;
+  uint64_t bytes_copied = 0;
+  uint64_t errors = 0;
+  uint64_t retries = 0;
+  uint64_t methods[kMethodCount] = {};
+};
+
+// Progress records in columns; see eac_progress in the C header for how to read them.
+struct Progress {
+  std::vector<uint64_t> copied;
+  std::vector<uint64_t> total;
+  std::vector<uint8_t> first;
+  std::string paths;  // each ended by NUL
+
+  size_t count() const { return copied.size(); }
+  void Clear();
+};
+
+// A directory whose names wait to be thinned out.
+struct FilterRequest {
+  uint64_t ticket = 0;
+  std::string directory;
+  std::string names;  // each ended by NUL
+  size_t count = 0;
+};
+
+enum class ItemType : uint8_t { kFile = 0, kTree = 1 };
+
+enum News : int { kNewsProgress = 1, kNewsFilter = 2, kNewsError = 4, kNewsRoom = 8, kNewsDone = 16 };
+
+class Job {
+ public:
+  explicit Job(const Options& options);
+  // Cancels what still runs and waits for the threads.
+  ~Job();
+  Job(const Job&) = delete;
+  Job& operator=(const Job&) = delete;
+
+  // False when the queue is full: wait for kNewsRoom and call again.
+  bool Add(ItemType type, const char* source, const char* destination);
+  // No more items will come.
+  void End();
+  // Waits until there is news or the time is over. Returns the bits of News. The first call starts the workers.
+  int Wait(int timeout_milliseconds);
+
+  // Each replaces *out and returns whether there was something to take.
+  bool TakeProgress(Progress* out);
+  bool TakeFilter(FilterRequest* out);
+  bool TakeFailure(Failure* out);
+  // One byte a name; not 0 leaves the name out.
+  void AnswerFilter(uint64_t ticket, const uint8_t* leave_out);
+
+  void Cancel();
+  Counters GetCounters() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace eacopy
+
+#endif  // EACOPY_JOB_H_

@@ -1,0 +1,233 @@
+// What the engine asks of an operating system. One implementation in posix/ (Linux, macOS, the BSDs), one in windows/.
+//
+// Everything works on handles: a name is always looked up in an open directory, so that a directory which is swapped
+// for a link while a tree is walked leads nowhere, and so that paths may be longer than the system's limit.
+// Names and paths are the file system's own bytes on POSIX and UTF-8 (WTF-8 for lone surrogates) on Windows.
+#ifndef EACOPY_SOURCE_PLATFORM_H_
+#define EACOPY_SOURCE_PLATFORM_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "eacopy/options.h"
+#include "eacopy/status.h"
+
+namespace eacopy {
+
+class Monitor;
+
+namespace platform {
+
+#ifdef _WIN32
+using NativeHandle = void*;  // HANDLE
+constexpr char kSeparator = '\\';
+#else
+using NativeHandle = int;
+constexpr char kSeparator = '/';
+#endif
+
+// Owns an open file or directory.
+class Handle {
+ public:
+  Handle() = default;
+  explicit Handle(NativeHandle native) : native_(native) {}
+  Handle(Handle&& other) noexcept : native_(other.Release()) {}
+  Handle& operator=(Handle&& other) noexcept {
+    if (this != &other) {
+      Close();
+      native_ = other.Release();
+    }
+    return *this;
+  }
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+  ~Handle() { Close(); }
+
+  bool valid() const { return native_ != Invalid(); }
+  NativeHandle get() const { return native_; }
+  // Closes; returns the errno of a close that failed (delayed write errors of network file systems), else 0.
+  int Close();
+
+  static NativeHandle Invalid();
+
+ private:
+  NativeHandle Release() {
+    NativeHandle native = native_;
+    native_ = Invalid();
+    return native;
+  }
+  NativeHandle native_ = Invalid();
+};
+
+#ifdef _WIN32
+inline NativeHandle Handle::Invalid() { return reinterpret_cast<NativeHandle>(static_cast<intptr_t>(-1)); }
+#else
+inline NativeHandle Handle::Invalid() { return -1; }
+#endif
+
+// An open directory, or the place from which plain paths are looked up.
+class Directory {
+ public:
+  // Plain paths: relative ones start at the process's current directory.
+  static const Directory& Paths();
+
+  Directory() = default;
+  explicit Directory(Handle handle) : handle_(static_cast<Handle&&>(handle)) {}
+
+  bool valid() const { return handle_.valid(); }
+  NativeHandle get() const { return handle_.get(); }
+  void Close() { handle_.Close(); }
+
+ private:
+  Handle handle_;
+};
+
+enum class FileType : uint8_t { kUnknown, kRegular, kDirectory, kSymlink, kFifo, kSocket, kDevice };
+
+// Names one file for as long as it is open, or remembered and compared.
+struct FileId {
+  uint64_t device = 0;
+  uint64_t inode = 0;
+  bool operator==(const FileId& other) const { return device == other.device && inode == other.inode; }
+};
+
+struct Timestamp {
+  int64_t seconds = 0;
+  int32_t nanoseconds = 0;
+};
+
+struct FileInfo {
+  FileType type = FileType::kUnknown;
+  uint32_t mode = 0;       // permission bits (07777); on Windows the file attributes
+  uint64_t size = 0;       // bytes
+  uint64_t allocated = 0;  // bytes on disk: less than `size` for a sparse file
+  uint64_t block_size = 0;
+  FileId id;
+  Timestamp accessed;
+  Timestamp modified;
+  uint32_t flags = 0;  // st_flags where there are any
+};
+
+// The names of a directory, "." and ".." left out. One block of memory for all names.
+class Listing {
+ public:
+  void Clear() {
+    names_.clear();
+    entries_.clear();
+  }
+  void Add(const char* name, size_t length, FileType type) {
+    entries_.push_back({static_cast<uint32_t>(names_.size()), type});
+    names_.append(name, length);
+    names_.push_back('\0');
+  }
+  size_t size() const { return entries_.size(); }
+  const char* name(size_t i) const { return names_.data() + entries_[i].offset; }
+  FileType type(size_t i) const { return entries_[i].type; }
+  // All names, each ended by NUL.
+  const std::string& names() const { return names_; }
+
+ private:
+  struct Entry {
+    uint32_t offset;
+    FileType type;
+  };
+  std::string names_;
+  std::vector<Entry> entries_;
+};
+
+// Looking -------------------------------------------------------------------------------------------------------------
+
+Status OpenDirectory(const Directory& parent, const char* name, bool follow, Directory* out);
+// The directory above an open one.
+Status OpenParent(const Directory& directory, Directory* out);
+Status ListDirectory(const Directory& directory, Listing* out);
+Status GetInfo(const Directory& parent, const char* name, bool follow, FileInfo* out);
+Status GetInfo(const Handle& file, FileInfo* out);
+Status GetInfo(const Directory& directory, FileInfo* out);
+Status ReadLink(const Directory& parent, const char* name, std::string* target);
+
+// Opening and making --------------------------------------------------------------------------------------------------
+
+// Opens for reading and looks at what was opened. Never waits for a FIFO.
+Status OpenSource(const Directory& parent, const char* name, bool follow, Handle* out, FileInfo* info);
+// Creates a file that must not exist. `mode`: permission bits, subject to the umask.
+Status CreateFile(const Directory& parent, const char* name, uint32_t mode, Handle* out);
+// Opens an existing file for writing, following links, without truncating it. With `create`, a link that leads nowhere
+// has its target created.
+Status OpenExisting(const Directory& parent, const char* name, bool create, Handle* out);
+Status Truncate(const Handle& file, uint64_t size);
+Status MakeDirectory(const Directory& parent, const char* name);
+// Makes a link to `target`. `directory` matters on Windows only.
+Status MakeSymlink(const std::string& target, const Directory& parent, const char* name, bool directory);
+// Replaces `to` if it exists.
+Status Rename(const Directory& parent, const char* from, const char* to);
+Status RemoveFile(const Directory& parent, const char* name);
+
+// Copying -------------------------------------------------------------------------------------------------------------
+
+
+// Memory that a thread uses again for file after file.
+class Scratch {
+ public:
+  // At least `size` bytes, page-aligned.
+  char* Buffer(size_t size);
+  Scratch() = default;
+  ~Scratch();
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+
+ private:
+  char* buffer_ = nullptr;
+  size_t size_ = 0;
+};
+
+struct DataRequest {
+  const Handle& source;
+  const FileInfo& source_info;
+  const Handle& destination;
+  const FileInfo* destination_info;  // null for a file that was just created
+  const Options& options;
+  uint32_t thread_count;  // how many threads may share this one file
+  Scratch& scratch;
+  Monitor& monitor;
+};
+
+// Copies all data of a file into an empty destination by the first method that works, and tells which it was and how many
+// bytes there were.
+Status CopyData(const DataRequest& request, Method* method, uint64_t* size);
+
+// Gives the destination the mode (kMode) or the mode, times, extended attributes and flags (kStat) of the source. What the
+// destination's file system does not know is left out. `mode_is_right`: the destination was created with this very mode.
+Status CopyMetadata(const Handle& source, const FileInfo& source_info, const Handle& destination, Metadata metadata,
+                    bool mode_is_right);
+Status CopyMetadata(const Directory& source, const FileInfo& source_info, const Directory& destination);
+// The same for a symbolic link itself.
+Status CopyLinkMetadata(const Directory& source_parent, const char* source_name, const FileInfo& source_info,
+                        const Directory& destination_parent, const char* destination_name);
+
+// Reads both files again and compares; drops cached pages first where that is possible.
+Status CompareData(const Handle& source, const Directory& destination_parent, const char* destination_name,
+                   Scratch& scratch, Monitor& monitor);
+
+Status Sync(const Handle& file);
+Status Sync(const Directory& directory);
+// Free bytes for this user at the file system of an open file; 0 when unknown.
+uint64_t FreeSpace(const Handle& file);
+
+// The process --------------------------------------------------------------------------------------------------------
+
+// The permission bits that new files do not get; all of them when that cannot be found out without changing it.
+uint32_t Umask();
+// How many more files this process may open, roughly.
+size_t OpenFileBudget();
+// Fills `data` with random bytes from the operating system.
+void RandomBytes(void* data, size_t size);
+// Comma-separated names. Static storage.
+const char* Capabilities();
+
+}  // namespace platform
+}  // namespace eacopy
+
+#endif  // EACOPY_SOURCE_PLATFORM_H_
