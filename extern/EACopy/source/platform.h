@@ -8,6 +8,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -154,9 +156,8 @@ Status ReadLink(const Directory& parent, const char* name, std::string* target);
 Status OpenSource(const Directory& parent, const char* name, bool follow, Handle* out, FileInfo* info);
 // Creates a file that must not exist. `mode`: permission bits, subject to the umask.
 Status CreateFile(const Directory& parent, const char* name, uint32_t mode, Handle* out);
-// Opens an existing file for writing, following links, without truncating it. With `create`, a link that leads nowhere
-// has its target created.
-Status OpenExisting(const Directory& parent, const char* name, bool create, Handle* out);
+// Opens an existing file for writing (and reading), following links, without truncating it.
+Status OpenExisting(const Directory& parent, const char* name, bool readable, Handle* out);
 Status Truncate(const Handle& file, uint64_t size);
 Status MakeDirectory(const Directory& parent, const char* name);
 // Makes a link to `target`. `directory` matters on Windows only.
@@ -168,19 +169,28 @@ Status RemoveFile(const Directory& parent, const char* name);
 // Copying -------------------------------------------------------------------------------------------------------------
 
 
-// Memory that a thread uses again for file after file.
+// Memory that a thread uses again for file after file. Large enough for small files without an allocation.
 class Scratch {
  public:
-  // At least `size` bytes, page-aligned.
-  char* Buffer(size_t size);
   Scratch() = default;
-  ~Scratch();
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 
+  // At least `size` bytes; less, but never nothing, when memory is short.
+  char* Buffer(size_t size, size_t* got) {
+    if (size > sizeof(small_) && size > large_size_) {
+      large_.reset(new (std::nothrow) char[size]);
+      large_size_ = large_ ? size : 0;
+    }
+    const bool use_large = size > sizeof(small_) && large_size_ >= size;
+    *got = use_large ? size : (size < sizeof(small_) ? size : sizeof(small_));
+    return use_large ? large_.get() : small_;
+  }
+
  private:
-  char* buffer_ = nullptr;
-  size_t size_ = 0;
+  alignas(64) char small_[64 * 1024];
+  std::unique_ptr<char[]> large_;
+  size_t large_size_ = 0;
 };
 
 struct DataRequest {
@@ -207,9 +217,9 @@ Status CopyMetadata(const Directory& source, const FileInfo& source_info, const 
 Status CopyLinkMetadata(const Directory& source_parent, const char* source_name, const FileInfo& source_info,
                         const Directory& destination_parent, const char* destination_name);
 
-// Reads both files again and compares; drops cached pages first where that is possible.
-Status CompareData(const Handle& source, const Directory& destination_parent, const char* destination_name,
-                   Scratch& scratch, Monitor& monitor);
+// Reads both files again and compares; drops cached pages first where that is possible. kVerify with the offset of the first
+// difference when there is one.
+Status CompareData(const Handle& source, const Handle& destination, Scratch& scratch, Monitor& monitor);
 
 Status Sync(const Handle& file);
 Status Sync(const Directory& directory);

@@ -1,0 +1,76 @@
+// Copying one file: the policy around the data. What may be overwritten, what is removed after a failure, and in which
+// order data, metadata, flushing and renaming happen.
+#ifndef EACOPY_SOURCE_FILE_COPY_H_
+#define EACOPY_SOURCE_FILE_COPY_H_
+
+#include <atomic>
+#include <string>
+
+#include "eacopy/options.h"
+#include "eacopy/status.h"
+#include "monitor.h"
+#include "platform.h"
+
+namespace eacopy {
+
+// A Monitor that knows where a file begins and ends.
+class FileMonitor : public Monitor {
+ public:
+  virtual void Begin(uint64_t total) = 0;
+  virtual void Finish(uint64_t total) = 0;
+
+ protected:
+  using Monitor::Monitor;
+};
+
+// What has been seen of the modes of new files in one directory. Where the kernel gives new files exactly the mode that was
+// asked for (no default ACL, no file system with a mode of its own), setting it again can be left out.
+class NewFileModes {
+ public:
+  // `umask`: the process's; all bits when it is not known.
+  explicit NewFileModes(uint32_t umask) : umask_(umask) {}
+  NewFileModes(const NewFileModes&) = delete;
+  NewFileModes& operator=(const NewFileModes&) = delete;
+
+  // Whether `file`, which was just created asking for `mode`, has that mode.
+  bool IsRight(const platform::Handle& file, uint32_t mode);
+
+ private:
+  enum State : uint8_t { kUnknown, kExact, kDiffers };
+  const uint32_t umask_;
+  std::atomic<uint8_t> state_{kUnknown};
+};
+
+struct FileTask {
+  const platform::Directory& source_parent;
+  const char* source_name;
+  const platform::Directory& destination_parent;
+  const char* destination_name;
+  bool follow;         // a symbolic link is copied as what it leads to
+  bool listed_regular; // a directory listing called it a regular file just now
+  uint64_t size_limit; // leave a larger file alone and say so
+  uint32_t thread_count;     // how many threads may share its data
+  NewFileModes* new_modes;   // of the destination's directory; may be null
+};
+
+struct FileOutcome {
+  bool too_large = false;    // larger than size_limit: nothing was touched
+  bool into_directory = false;
+  bool symlink = false;      // copied as a link
+  uint64_t size = 0;
+  Method method = Method::kReadWrite;
+};
+
+// Copies one file. On failure nothing that was created is left behind, and status.destination_state() tells what is there.
+Status CopyFile(const FileTask& task, const Options& options, platform::Scratch& scratch, FileMonitor& monitor,
+                FileOutcome* outcome);
+
+// Copies a symbolic link as a link.
+Status CopySymlink(const FileTask& task, const Options& options, bool* into_directory);
+
+// The part of a path after its last separator.
+const char* BaseName(const char* path);
+
+}  // namespace eacopy
+
+#endif  // EACOPY_SOURCE_FILE_COPY_H_

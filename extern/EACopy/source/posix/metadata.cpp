@@ -1,0 +1,222 @@
+// What a file has beside its data: mode, times, extended attributes, flags.
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <string>
+
+#if defined(__linux__) || defined(__APPLE__)
+#include <sys/xattr.h>
+#define EACOPY_HAS_XATTR 1
+#endif
+
+#include "internal.h"
+
+namespace eacopy {
+namespace platform {
+namespace {
+
+#ifdef EACOPY_HAS_XATTR
+
+// macOS has the same calls with a position and a set of options more.
+ssize_t ListAttributes(int file, char* names, size_t size) {
+#ifdef __APPLE__
+  return ::flistxattr(file, names, size, 0);
+#else
+  return ::flistxattr(file, names, size);
+#endif
+}
+
+ssize_t GetAttribute(int file, const char* name, char* value, size_t size) {
+#ifdef __APPLE__
+  return ::fgetxattr(file, name, value, size, 0, 0);
+#else
+  return ::fgetxattr(file, name, value, size);
+#endif
+}
+
+int SetAttribute(int file, const char* name, const char* value, size_t size) {
+#ifdef __APPLE__
+  return ::fsetxattr(file, name, value, size, 0, 0);
+#else
+  return ::fsetxattr(file, name, value, size, 0);
+#endif
+}
+
+// What must not fail a copy: the attribute is not known or not allowed there, or was removed meanwhile. 524 is the
+// kernel's internal ENOTSUPP, which NFS lets out.
+bool IsHarmlessAttributeError(int error_number) {
+  switch (error_number) {
+    case ENOTSUP:
+#if EOPNOTSUPP != ENOTSUP
+    case EOPNOTSUPP:
+#endif
+#ifdef ENODATA
+    case ENODATA:
+#endif
+#ifdef ENOATTR
+#if !defined(ENODATA) || ENOATTR != ENODATA
+    case ENOATTR:
+#endif
+#endif
+    case EINVAL:
+    case EPERM:
+    case EACCES:
+    case ENOSYS:
+    case ENOSPC:
+    case ERANGE:
+    case 524:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Grows `*buffer` until `call` (which answers like fgetxattr) fits. The length, or -1 with errno.
+template <typename Call>
+ssize_t ReadGrowing(std::string* buffer, Call call) {
+  for (;;) {
+    ssize_t size = call(&(*buffer)[0], buffer->size());
+    if (size >= 0 || errno != ERANGE || buffer->size() >= (1u << 20)) return size;
+    buffer->resize(buffer->size() * 4);
+  }
+}
+
+// `make_writable` is called once, before the first attribute is set.
+template <typename MakeWritable>
+Status CopyAttributes(int source, int destination, MakeWritable make_writable) {
+  char few[256];
+  ssize_t length = ListAttributes(source, few, sizeof(few));
+  if (length == 0) return Status();  // the usual case
+  std::string names;
+  if (length > 0) {
+    names.assign(few, static_cast<size_t>(length));
+  } else {
+    if (errno == ERANGE) {
+      names.resize(4096);
+      length = ReadGrowing(&names, [&](char* data, size_t size) { return ListAttributes(source, data, size); });
+    }
+    if (length < 0) return IsHarmlessAttributeError(errno) ? Status() : LastError(Operation::kSetAttributes);
+    names.resize(static_cast<size_t>(length));
+  }
+  make_writable();
+  std::string value(4096, '\0');
+  for (const char* name = names.data(); name < names.data() + names.size(); name += std::strlen(name) + 1) {
+    ssize_t size = ReadGrowing(&value, [&](char* data, size_t room) { return GetAttribute(source, name, data, room); });
+    if (size >= 0 && SetAttribute(destination, name, value.data(), static_cast<size_t>(size)) == 0) continue;
+    if (!IsHarmlessAttributeError(errno)) return LastError(Operation::kSetAttributes);
+  }
+  return Status();
+}
+
+#endif  // EACOPY_HAS_XATTR
+
+void FillTimes(const FileInfo& info, struct timespec times[2]) {
+  times[0].tv_sec = static_cast<time_t>(info.accessed.seconds);
+  times[0].tv_nsec = info.accessed.nanoseconds;
+  times[1].tv_sec = static_cast<time_t>(info.modified.seconds);
+  times[1].tv_nsec = info.modified.nanoseconds;
+}
+
+Status SetMode(int file, uint32_t mode) {
+  if (Uninterrupted([&] { return ::fchmod(file, static_cast<mode_t>(mode)); }) == 0) return Status();
+  // CIFS without Unix extensions and some FUSE file systems have one mode for all their files. A file system where the
+  // user owns the new file and still may not change its mode is one of those.
+  if (errno == EPERM || errno == ENOTSUP || errno == EOPNOTSUPP || errno == ENOSYS) return Status();
+  return LastError(Operation::kSetMode);
+}
+
+Status CopyDescriptorMetadata(int source, const FileInfo& source_info, int destination, Metadata metadata,
+                              bool mode_is_right) {
+  if (metadata == Metadata::kNone) return Status();
+  if (metadata == Metadata::kStat) {
+#ifdef EACOPY_HAS_XATTR
+    // Attributes come before a mode that would forbid to set them.
+    Status status = CopyAttributes(source, destination, [&] {
+      if ((source_info.mode & 0200) == 0) {
+        ::fchmod(destination, static_cast<mode_t>(source_info.mode | 0200));
+        mode_is_right = false;
+      }
+    });
+    if (!status.ok()) return status;
+#else
+    (void)source;
+#endif
+  }
+  if (!mode_is_right) {
+    Status status = SetMode(destination, source_info.mode);
+    if (!status.ok()) return status;
+  }
+  if (metadata == Metadata::kStat) {
+    struct timespec times[2];
+    FillTimes(source_info, times);
+    if (::futimens(destination, times) != 0) return LastError(Operation::kSetTimes);
+#ifdef __APPLE__
+    // Last, because an immutable file takes nothing more. What the file system does not know is left out.
+    if (source_info.flags != 0 && ::fchflags(destination, source_info.flags) != 0 && errno != ENOTSUP &&
+        errno != EOPNOTSUPP && errno != EPERM && errno != EINVAL) {
+      return LastError(Operation::kSetAttributes);
+    }
+#endif
+  }
+  return Status();
+}
+
+}  // namespace
+
+Status CopyMetadata(const Handle& source, const FileInfo& source_info, const Handle& destination, Metadata metadata,
+                    bool mode_is_right) {
+  return CopyDescriptorMetadata(source.get(), source_info, destination.get(), metadata, mode_is_right);
+}
+
+Status CopyMetadata(const Directory& source, const FileInfo& source_info, const Directory& destination) {
+  return CopyDescriptorMetadata(source.get(), source_info, destination.get(), Metadata::kStat, false);
+}
+
+Status CopyLinkMetadata(const Directory& source_parent, const char* source_name, const FileInfo& source_info,
+                        const Directory& destination_parent, const char* destination_name) {
+#ifdef __linux__
+  // A link's own attributes are reached by path only; the descriptor's entry in /proc makes one of a name in an open
+  // directory. Linux allows trusted.* and security.* there, which is why it rarely has any.
+  auto path = [](const Directory& parent, const char* name) {
+    return parent.get() < 0 ? std::string(name) : "/proc/self/fd/" + std::to_string(parent.get()) + "/" + name;
+  };
+  std::string source_path = path(source_parent, source_name);
+  std::string names(1024, '\0');
+  ssize_t length = ReadGrowing(
+      &names, [&](char* data, size_t size) { return ::llistxattr(source_path.c_str(), data, size); });
+  if (length > 0) {
+    names.resize(static_cast<size_t>(length));
+    std::string destination_path = path(destination_parent, destination_name);
+    std::string value(4096, '\0');
+    for (const char* name = names.data(); name < names.data() + names.size(); name += std::strlen(name) + 1) {
+      ssize_t size = ReadGrowing(
+          &value, [&](char* data, size_t room) { return ::lgetxattr(source_path.c_str(), name, data, room); });
+      if (size >= 0 &&
+          ::lsetxattr(destination_path.c_str(), name, value.data(), static_cast<size_t>(size), 0) == 0) {
+        continue;
+      }
+      if (!IsHarmlessAttributeError(errno)) return LastError(Operation::kSetAttributes);
+    }
+  }
+#else
+  (void)source_parent;
+  (void)source_name;
+#endif
+  struct timespec times[2];
+  FillTimes(source_info, times);
+  if (::utimensat(destination_parent.get(), destination_name, times, AT_SYMLINK_NOFOLLOW) != 0 && errno != ENOTSUP &&
+      errno != EOPNOTSUPP && errno != ENOSYS) {
+    return LastError(Operation::kSetTimes);
+  }
+#ifdef __APPLE__
+  // The mode of a link is something there. No error is worth failing for.
+  ::fchmodat(destination_parent.get(), destination_name, static_cast<mode_t>(source_info.mode), AT_SYMLINK_NOFOLLOW);
+#endif
+  return Status();
+}
+
+}  // namespace platform
+}  // namespace eacopy
