@@ -1,0 +1,103 @@
+// Job: the coordinator's side of the engine; see eacopy/job.h.
+
+#include "eacopy/job.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "job_context.h"
+#include "tree_copy.h"
+
+namespace eacopy {
+namespace {
+
+// Each open directory of a tree is two descriptors, and each worker needs a few for the file it copies.
+size_t OpenDirectoryLimit(uint32_t thread_count) {
+  const size_t budget = platform::OpenFileBudget();
+  const size_t for_files = 4 * static_cast<size_t>(thread_count) + 16;
+  const size_t for_directories = budget > for_files ? (budget - for_files) / 2 : 0;
+  return std::min<size_t>(std::max<size_t>(for_directories, 4), 256);
+}
+
+class FileItemTask : public Task {
+ public:
+  FileItemTask(JobContext& job, std::string source, std::string destination)
+      : job_(job), source_(std::move(source)), destination_(std::move(destination)) {}
+
+  void Run(Worker& worker) override {
+    if (job_.cancelled() || job_.refuses_items()) return;
+    const platform::Directory& paths = platform::Directory::Paths();
+    WorkerCounters::Add(worker.counters->files_found, 1);
+    FileTask task{paths, source_.c_str(), paths, destination_.c_str(), job_.options().follow_symlinks, false, UINT64_MAX,
+                  job_.scheduler().idle() + 1, nullptr};
+    Status status = job_.Copy(task, worker, [this] { return source_; });
+    if (status.ok() || (status.cancelled() && job_.cancelled())) return;
+    job_.Fail(worker, status, std::move(source_), std::move(destination_), true);
+    job_.EndItemWithFailure();
+  }
+
+ private:
+  JobContext& job_;
+  std::string source_;
+  std::string destination_;
+};
+
+}  // namespace
+
+class Job::Impl {
+ public:
+  explicit Impl(const Options& options) : context(options), cache(OpenDirectoryLimit(options.thread_count)) {}
+
+  ~Impl() {
+    Cancel();
+    context.scheduler().Join();
+  }
+
+  void Cancel() {
+    context.Cancel();
+    // Nobody will answer them any more; run, they only sign off.
+    for (auto& task : desk.TakeAll()) context.scheduler().Resume(std::move(task));
+  }
+
+  JobContext context;
+  DirectoryCache cache;
+  FilterDesk desk;
+  TreeServices services{context, cache, desk};
+};
+
+Job::Job(const Options& options) : impl_(std::make_unique<Impl>(options)) {}
+
+Job::~Job() = default;
+
+bool Job::Add(ItemType type, const char* source, const char* destination) {
+  JobContext& context = impl_->context;
+  if (context.refuses_items() || context.cancelled()) return true;  // the job is ending: nothing more is begun
+  std::unique_ptr<Task> task;
+  if (type == ItemType::kTree) {
+    task = MakeTreeTask(impl_->services, source, destination);
+  } else {
+    task = std::make_unique<FileItemTask>(context, source, destination);
+  }
+  return context.scheduler().AddItem(std::move(task));
+}
+
+void Job::End() { impl_->context.scheduler().End(); }
+
+int Job::Wait(int timeout_milliseconds) { return impl_->context.events().Wait(timeout_milliseconds); }
+
+bool Job::TakeProgress(Progress* out) { return impl_->context.events().TakeProgress(out); }
+
+bool Job::TakeFilter(FilterRequest* out) { return impl_->context.events().TakeFilter(out); }
+
+bool Job::TakeFailure(Failure* out) { return impl_->context.events().TakeFailure(out); }
+
+void Job::AnswerFilter(uint64_t ticket, const uint8_t* leave_out) {
+  std::unique_ptr<Task> task = impl_->desk.Answer(ticket, leave_out);
+  if (task != nullptr) impl_->context.scheduler().Resume(std::move(task));
+}
+
+void Job::Cancel() { impl_->Cancel(); }
+
+Counters Job::GetCounters() const { return impl_->context.GetCounters(); }
+
+}  // namespace eacopy

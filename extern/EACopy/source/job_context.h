@@ -1,0 +1,87 @@
+// JobContext: what the tasks of one job share: its options, its counters, the way to cancel it and to tell of failures.
+#ifndef EACOPY_SOURCE_JOB_CONTEXT_H_
+#define EACOPY_SOURCE_JOB_CONTEXT_H_
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "eacopy/job.h"
+#include "events.h"
+#include "file_copy.h"
+#include "scheduler.h"
+
+namespace eacopy {
+
+// One worker's share of the counters, so that threads do not fight for a cache line.
+struct alignas(64) WorkerCounters {
+  std::atomic<uint64_t> files_found{0};
+  std::atomic<uint64_t> bytes_found{0};
+  std::atomic<uint64_t> files_copied{0};
+  std::atomic<uint64_t> symlinks_copied{0};
+  std::atomic<uint64_t> directories_created{0};
+  std::atomic<uint64_t> bytes_copied{0};
+  std::atomic<uint64_t> errors{0};
+  std::atomic<uint64_t> retries{0};
+  std::atomic<uint64_t> methods[kMethodCount] = {};
+
+  static void Add(std::atomic<uint64_t>& counter, uint64_t n) { counter.fetch_add(n, std::memory_order_relaxed); }
+};
+
+// What a worker thread has of its own.
+struct Worker {
+  WorkerCounters* counters = nullptr;
+  platform::Scratch scratch;
+};
+
+class JobContext {
+ public:
+  explicit JobContext(const Options& options);
+
+  const Options& options() const { return options_; }
+  uint32_t umask() const { return umask_; }
+  EventQueue& events() { return events_; }
+  Scheduler& scheduler() { return scheduler_; }
+
+  void Cancel();
+  bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
+  const std::atomic<bool>* cancel_flag() const { return &cancelled_; }
+
+  // Tells the coordinator. Cancellation is no failure: it is dropped.
+  void Fail(Worker& worker, const Status& status, std::string source, std::string destination, bool root);
+  // An item is over, and something in it failed: unless failures are ignored, no further item is begun.
+  void EndItemWithFailure();
+  bool refuses_items() const { return refuses_items_.load(std::memory_order_relaxed); }
+
+  // Copies a file (or a link that is not followed) with the retries that were asked for, counts it, and tells of its progress.
+  // `source_path` makes its path as the user would write it; called only when it is needed.
+  Status Copy(const FileTask& task, Worker& worker, const std::function<std::string()>& source_path);
+
+  Counters GetCounters() const;
+
+ private:
+  std::unique_ptr<Worker> MakeWorker();
+  void RunTask(Task& task, Worker& worker);
+  // False when the job was cancelled meanwhile.
+  bool WaitBeforeRetry();
+
+  const Options options_;
+  const uint32_t umask_;
+  std::atomic<bool> cancelled_{false};
+  std::atomic<bool> refuses_items_{false};
+  std::mutex cancel_mutex_;
+  std::condition_variable cancel_condition_;
+  EventQueue events_;
+  mutable std::mutex counters_mutex_;
+  std::vector<std::unique_ptr<WorkerCounters>> counters_;
+  Scheduler scheduler_;  // last: its threads use all of the above
+};
+
+}  // namespace eacopy
+
+#endif  // EACOPY_SOURCE_JOB_CONTEXT_H_
