@@ -31,7 +31,7 @@ class FileItemTask : public Task {
     FileTask task{paths, source_.c_str(), paths, destination_.c_str(), job_.options().follow_symlinks, false, UINT64_MAX,
                   job_.scheduler().idle() + 1, nullptr};
     Status status = job_.Copy(task, worker, [this] { return source_; });
-    if (status.ok() || (status.cancelled() && job_.cancelled())) return;
+    if (status.ok()) return;
     job_.Fail(worker, status, std::move(source_), std::move(destination_), true);
     job_.EndItemWithFailure();
   }

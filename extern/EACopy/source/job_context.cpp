@@ -116,8 +116,7 @@ bool JobContext::WaitBeforeRetry() {
 }
 
 void JobContext::Fail(Worker& worker, const Status& status, std::string source, std::string destination, bool root) {
-  if (status.cancelled() && cancelled()) return;
-  WorkerCounters::Add(worker.counters->errors, 1);
+  if (!status.cancelled()) WorkerCounters::Add(worker.counters->errors, 1);
   events_.AddFailure({status, std::move(source), std::move(destination), root});
 }
 
@@ -139,7 +138,7 @@ Status JobContext::Copy(const FileTask& task, Worker& worker, const std::functio
     if (status.ok()) break;
     monitor.TakeBack();
     if (options_.strategy != Strategy::kRetry || tries >= options_.retry_count || !status.retryable()) return status;
-    if (!WaitBeforeRetry()) return Status::Cancelled();
+    if (!WaitBeforeRetry()) return status;
     WorkerCounters::Add(worker.counters->retries, 1);
   }
   if (outcome.symlink) {

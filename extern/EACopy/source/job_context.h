@@ -52,7 +52,7 @@ class JobContext {
   bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
   const std::atomic<bool>* cancel_flag() const { return &cancelled_; }
 
-  // Tells the coordinator. Cancellation is no failure: it is dropped.
+  // Tells the coordinator. A file that was stopped by cancelling is told of too, for the state that its destination is in.
   void Fail(Worker& worker, const Status& status, std::string source, std::string destination, bool root);
   // An item is over, and something in it failed: unless failures are ignored, no further item is begun.
   void EndItemWithFailure();

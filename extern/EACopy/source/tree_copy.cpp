@@ -163,7 +163,7 @@ class SliceTask : public Task {
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
         status = job.Copy(task, worker, path);
       }
-      if (status.ok() || (status.cancelled() && job.cancelled())) continue;
+      if (status.ok()) continue;
       tree_->failed = true;
       job.Fail(worker, status, path(), Join(PathOf(*node_, tree_->destination), name), false);
     }

@@ -1,0 +1,235 @@
+"""The native backend: runs jobs in the EACopy engine through the compiled module ``_native``.
+
+The engine never calls back. The thread that runs a job asks it for news, and that thread alone calls the caller's functions;
+so an exception out of one of them, or a Ctrl-C, unwinds through here like any other.
+"""
+
+import errno
+import functools
+import os
+import sys
+import time
+from typing import Any, FrozenSet, Iterator, List, Optional, Tuple
+
+from .. import _errors
+from .._control import Control, ProgressCallback
+from .._errors import DestinationState, EACopyError, ErrorKind, FFIError, Operation
+from .._job import METADATA, REFLINK, STRATEGIES, CopyJob, CopyOptions, Filter
+from .._native import ffi, lib
+from .._report import CopyReport, Snapshot
+from .base import COPIED_INTO, NEEDS_JOB, Backend
+
+ABI_VERSION = 1
+if lib.eac_abi_version() != ABI_VERSION:  # pragma: no cover - a stale build
+    raise ImportError(
+        "py_eacopy._native was built from another version (ABI %d, needed %d): build it again with pip install ."
+        % (lib.eac_abi_version(), ABI_VERSION)
+    )
+
+# How long the coordinator sleeps at most before it lets Python look for a Ctrl-C.
+_WAIT_MILLISECONDS = 50
+
+_METHODS = ("clone", "copy_file_range", "sendfile", "read_write", "system")
+_DESTINATION_STATES = (DestinationState.ABSENT, DestinationState.OLD, DestinationState.PARTIAL)
+_ENCODING = sys.getfilesystemencoding()
+_ENCODING_ERRORS = sys.getfilesystemencodeerrors()
+
+_copy_file = lib.eac_copy_file
+_new = ffi.new
+_error_pointer = ffi.typeof("eac_error *[1]")
+
+
+@functools.lru_cache(maxsize=256)
+def _c_options(options: CopyOptions, want_progress: bool = False, want_filter: bool = False) -> Any:
+    return ffi.new(
+        "eac_options *",
+        {
+            "buffer_size": options.buffer_size,
+            "retry_delay": options.retry_delay,
+            "retry_count": options.retry_count,
+            "thread_count": options.thread_count,
+            "metadata": METADATA.index(options.metadata),
+            "reflink": REFLINK.index(options.reflink),
+            "strategy": STRATEGIES.index(options.error_strategy),
+            "follow_symlinks": options.follow_symlinks,
+            "ignore_dangling_symlinks": options.ignore_dangling_symlinks,
+            "dirs_exist_ok": options.dirs_exist_ok,
+            "into_directory": options.into_directory,
+            "atomic": options.atomic,
+            "fsync": options.fsync,
+            "verify": options.verify,
+            "want_progress": want_progress,
+            "want_filter": want_filter,
+        },
+    )
+
+
+def _take_error(c_error: Any) -> EACopyError:
+    """Turns the engine's error into an exception, and frees it."""
+    try:
+        source = os.fsdecode(ffi.string(c_error.source)) or None
+        destination = os.fsdecode(ffi.string(c_error.destination)) or None
+        return _errors.error_from_failure(
+            c_error.error_number,
+            Operation(c_error.operation),
+            source,
+            destination,
+            kind=ErrorKind(c_error.kind),
+            destination_state=_DESTINATION_STATES[c_error.destination_state],
+            offset=c_error.offset,
+            size=c_error.size,
+            available=c_error.available,
+            root=bool(c_error.root),
+        )
+    finally:
+        lib.eac_error_free(c_error)
+
+
+class NativeBackend(Backend):
+    """The EACopy engine, compiled."""
+
+    name = "native"
+
+    def capabilities(self) -> FrozenSet[str]:
+        return frozenset(ffi.string(lib.eac_capabilities()).decode().split(","))
+
+    def copy_file(self, source: bytes, destination: bytes, options: CopyOptions) -> int:
+        error = _new(_error_pointer)
+        result: int = _copy_file(source, destination, _c_options(options), error)
+        if result == 0 or result == COPIED_INTO or result == NEEDS_JOB:
+            return result
+        raise _take_error(error[0])
+
+    def run(self, job: CopyJob, control: Control) -> CopyReport:
+        started = time.monotonic()
+        handle = lib.eac_job_new(_c_options(job.options, control.progress is not None, job.filter is not None))
+        if handle == ffi.NULL:
+            raise FFIError("the engine could not start a job: out of memory or threads")
+        run = _Run(handle, job, control)
+        try:
+            control.attach(run.cancel, run.snapshot)
+            run.coordinate()
+            if control.cancelled:
+                raise run.interrupted()
+            return run.report(time.monotonic() - started)
+        finally:
+            control.detach()
+            lib.eac_job_free(handle)
+
+
+class _Run:
+    """One job while it runs."""
+
+    def __init__(self, handle: Any, job: CopyJob, control: Control) -> None:
+        self._handle = handle
+        self._job = job
+        self._control = control
+        self._stopped: List[EACopyError] = []
+
+    def cancel(self) -> None:
+        lib.eac_job_cancel(self._handle)
+
+    def snapshot(self) -> Snapshot:
+        counters = self._counters()
+        return Snapshot(
+            files_found=counters.files_found,
+            bytes_found=counters.bytes_found,
+            files_copied=counters.files_copied,
+            bytes_copied=counters.bytes_copied,
+            errors=counters.errors,
+        )
+
+    def _counters(self) -> Any:
+        counters = ffi.new("eac_counters *")
+        lib.eac_job_snapshot(self._handle, counters)
+        return counters
+
+    def coordinate(self) -> None:
+        handle, control = self._handle, self._control
+        feed = self._feed(iter(self._job.items))
+        feeding = next(feed)
+        while True:
+            news = lib.eac_job_wait(handle, _WAIT_MILLISECONDS)
+            if news & lib.EAC_NEWS_ERROR:
+                self._take_errors()
+            if news & lib.EAC_NEWS_FILTER and self._job.filter is not None:
+                self._answer_filters(self._job.filter)
+            if news & lib.EAC_NEWS_PROGRESS and control.progress is not None:
+                self._deliver_progress(control.progress)
+            if news & lib.EAC_NEWS_DONE:
+                return
+            if feeding:
+                feeding = next(feed)
+
+    def _feed(self, items: Iterator[Tuple[bytes, bytes]]) -> Iterator[bool]:
+        """Each step fills the engine's queue; True while there may be more to come."""
+        handle, control = self._handle, self._control
+        kind = lib.EAC_ITEM_TREE if self._job.trees else lib.EAC_ITEM_FILE
+        stop_at_error = self._job.options.error_strategy != "ignore"
+        for source, destination in items:
+            while not lib.eac_job_add(handle, kind, source, destination):
+                yield True
+            if control.cancelled or (stop_at_error and control.errors):
+                break
+        lib.eac_job_end(handle)
+        yield False
+
+    def _take_errors(self) -> None:
+        while True:
+            c_error = lib.eac_job_take_error(self._handle)
+            if c_error == ffi.NULL:
+                return
+            error = _take_error(c_error)
+            if error.kind is ErrorKind.INTERRUPTED:
+                self._stopped.append(error)
+            else:
+                self._control.record(error)
+
+    def _answer_filters(self, names_filter: Filter) -> None:
+        request = ffi.new("eac_filter *")
+        while lib.eac_job_take_filter(self._handle, request):
+            names = ffi.buffer(request.names, request.names_size)[:].split(b"\0")
+            names.pop()  # what follows the last NUL
+            leave_out = names_filter(ffi.string(request.directory), names)
+            lib.eac_job_answer_filter(self._handle, request.ticket, bytes(map(bool, leave_out)))
+
+    def _deliver_progress(self, callback: ProgressCallback) -> None:
+        records = ffi.new("eac_progress *")
+        if not lib.eac_job_take_progress(self._handle, records):
+            return
+        count = records.count
+        names = ffi.buffer(records.paths, records.paths_size)[:].decode(_ENCODING, _ENCODING_ERRORS).split("\0")
+        copied_column = ffi.unpack(records.copied, count)
+        total_column = ffi.unpack(records.total, count)
+        first_column = ffi.unpack(records.first, count)
+        for name, copied, total, first in zip(names, copied_column, total_column, first_column):
+            if first:
+                callback(0, total, name)
+                if copied != total:
+                    continue
+            callback(copied, total, name)
+
+    def interrupted(self) -> EACopyError:
+        """The exception for a cancelled job: that of a file which was stopped half-way, if there is one."""
+        partial: Optional[EACopyError] = next((e for e in self._stopped if e.destination == "partial"), None)
+        if partial is not None:
+            return partial
+        if self._stopped and not self._job.trees:
+            return self._stopped[0]
+        return _errors.error_from_failure(errno.ECANCELED, Operation.NONE, None, None)
+
+    def report(self, seconds: float) -> CopyReport:
+        counters = self._counters()
+        methods = {name: counters.methods[i] for i, name in enumerate(_METHODS) if counters.methods[i]}
+        return CopyReport(
+            files_copied=counters.files_copied,
+            bytes_copied=counters.bytes_copied,
+            bytes_written=counters.bytes_copied,
+            symlinks_copied=counters.symlinks_copied,
+            directories_created=counters.directories_created,
+            retries=counters.retries,
+            methods=methods,
+            errors=tuple(self._control.errors),
+            seconds=seconds,
+            backend=self.name,
+        )
