@@ -178,6 +178,7 @@ Status Destination::OpenInPlace(const FileInfo& source_info) {
   // Some FUSE file systems refuse; then the old tail goes when the size is set at the end.
   if (status.kind() == Kind::kPermissionDenied || status.kind() == Kind::kUnsupported) return Status();
   touched_ = status.ok();
+  if (touched_) existing_info_.size = 0;
   return status;
 }
 

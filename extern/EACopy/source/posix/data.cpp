@@ -5,6 +5,7 @@
 // copy_file_range(2), sendfile(2), lseek(2), and from what other tools have met in the field.
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -41,11 +42,14 @@ namespace {
 
 // A clone is a metadata transaction on both files; below this size, moving the bytes is cheaper.
 constexpr uint64_t kCloneMinimum = 64 * 1024;
-// Read and write are fastest while the buffer stays in the processor's second-level cache.
-constexpr size_t kBufferMaximum = 256 * 1024;
-// Two threads pay off when reading and writing can overlap for some milliseconds.
+// Read and write are fastest while the buffer stays in the processor's second-level cache: far fewer bytes cost calls, a few
+// megabytes are more than twice as slow.
+constexpr size_t kBuffer = 256 * 1024;
+constexpr size_t kLargeBuffer = 1u << 20;
+// From here on the larger buffer pays, and so do two threads: reading and writing overlap for some milliseconds.
 constexpr uint64_t kSplitMinimum = 8u << 20;
-constexpr uint64_t kSplitChunk = 1u << 20;
+constexpr uint64_t kPiece = 1u << 20;
+constexpr uint64_t kMappedPiece = 4u << 20;
 
 // The size of the pieces in which a long copy is done: large enough to cost few calls, small enough to cancel within
 // a tenth of a second on a slow device.
@@ -104,18 +108,25 @@ bool KernelHasCopyFileRange() {
   return good;
 }
 
-// File systems whose copy_file_range does no more than read and write would, in one thread and by the page.
-bool CopiesByPage(int descriptor) {
+// How a file system takes data in.
+enum class Nature {
+  kUnknown,  // it may have something better than read and write: server-side copy, sharing of extents
+  kDisk,     // copies page by page; what it can clone was cloned before. Read and write do it faster
+  kMemory,   // the same, and most of the time goes into getting pages, under the lock that a write holds
+};
+
+Nature NatureOf(int descriptor) {
   struct statfs fs;
-  if (::fstatfs(descriptor, &fs) != 0) return false;
+  if (::fstatfs(descriptor, &fs) != 0) return Nature::kUnknown;
   switch (static_cast<unsigned long>(fs.f_type)) {
     case 0x01021994:  // tmpfs
     case 0x858458f6:  // ramfs
+      return Nature::kMemory;
     case 0xef53:      // ext2, ext3, ext4
-    case 0x58465342:  // XFS; what it can clone was cloned before
-      return true;
+    case 0x58465342:  // XFS
+      return Nature::kDisk;
     default:
-      return false;
+      return Nature::kUnknown;
   }
 }
 
@@ -142,6 +153,7 @@ class DataCopier {
   Status CopyRange(uint64_t begin, uint64_t end, Scratch& scratch, uint64_t* reached);
   Status CopyRangeInParallel(uint64_t begin, uint64_t end, uint64_t* reached);
   Status ReadWrite(uint64_t offset, uint64_t length, Scratch& scratch, uint64_t* moved);
+  Status CopyRangeByMapping(uint64_t begin, uint64_t end, Scratch& scratch, uint64_t* reached);
   Status SetSize(uint64_t size);
   void Choose();
   void Note(Method method) { method_.store(method, std::memory_order_relaxed); }
@@ -156,14 +168,15 @@ class DataCopier {
   const DataRequest& request_;
   const int source_;
   const int destination_;
+  bool in_memory_ = false;  // the destination is a tmpfs
+  size_t buffer_size_ = kBuffer;
   // Where on the ladder we are. Threads that share a file share the discovery that a method does not work.
   std::atomic<Method> method_{Method::kReadWrite};
-  std::atomic<bool> moved_any_{false};
 };
 
 Status DataCopier::ReadWrite(uint64_t offset, uint64_t length, Scratch& scratch, uint64_t* moved) {
   size_t room = 0;
-  const uint64_t wanted = std::min<uint64_t>({length, request_.options.buffer_size, kBufferMaximum});
+  const uint64_t wanted = std::min<uint64_t>({length, request_.options.buffer_size, buffer_size_});
   char* buffer = scratch.Buffer(static_cast<size_t>(wanted), &room);
   *moved = 0;
   const ssize_t got = Uninterrupted([&] { return ::pread(source_, buffer, room, static_cast<off_t>(offset)); });
@@ -189,8 +202,8 @@ Status DataCopier::CopyStream(uint64_t offset, uint64_t* end) {
   size_t room = 0;
   // A byte more than expected: a read that comes back short has seen the end, and needs no other to find it.
   const uint64_t expected = request_.source_info.size + 1;
-  const uint64_t wanted = request_.source_info.size == 0 || !by_offset ? kBufferMaximum : expected;
-  const uint64_t most = std::min<uint64_t>(request_.options.buffer_size, kBufferMaximum);
+  const uint64_t wanted = request_.source_info.size == 0 || !by_offset ? kBuffer : expected;
+  const uint64_t most = std::min<uint64_t>(request_.options.buffer_size, kBuffer);
   char* buffer = request_.scratch.Buffer(static_cast<size_t>(std::min(wanted, most)), &room);
   for (;;) {
     if (request_.monitor.cancelled()) return Status::Cancelled();
@@ -249,7 +262,6 @@ DataCopier::Step DataCopier::CopyFileRange(uint64_t offset, size_t length) {
       Uninterrupted([&] { return ::copy_file_range(source_, &from, destination_, &to, length, 0); });
   if (moved > 0) {
     step.moved = static_cast<uint64_t>(moved);
-    moved_any_.store(true, std::memory_order_relaxed);
     return step;
   }
   // 0 is the end of the file, or a file system that does not know (procfs, some overlays): reading will tell which.
@@ -304,12 +316,13 @@ DataCopier::Step DataCopier::Sendfile(uint64_t offset, size_t length) {
 }
 
 void DataCopier::Choose() {
-  if (request_.options.reflink == Reflink::kNever) {
-    Note(Method::kSendfile);  // copy_file_range may clone without being asked to
-  } else if (!KernelHasCopyFileRange()) {
-    Note(Method::kSendfile);
-  } else if (request_.options.reflink == Reflink::kAuto && request_.thread_count > 1 && CopiesByPage(destination_)) {
+  const Nature nature = NatureOf(destination_);
+  in_memory_ = nature == Nature::kMemory;
+  if (request_.source_info.size >= kSplitMinimum && !in_memory_) buffer_size_ = kLargeBuffer;
+  if (nature != Nature::kUnknown && request_.options.reflink != Reflink::kAlways) {
     Note(Method::kReadWrite);
+  } else if (request_.options.reflink == Reflink::kNever || !KernelHasCopyFileRange()) {
+    Note(Method::kSendfile);  // copy_file_range may clone without being asked to
   } else {
     Note(Method::kCopyFileRange);
   }
@@ -340,7 +353,7 @@ Status DataCopier::CopyRange(uint64_t begin, uint64_t end, Scratch& scratch, uin
       pace.Stop();
       if (!step.status.ok()) return step.status;
       if (step.next_method) {
-        Note(method == Method::kCopyFileRange && request_.thread_count <= 1 ? Method::kSendfile : Method::kReadWrite);
+        Note(method == Method::kCopyFileRange ? Method::kSendfile : Method::kReadWrite);
         continue;
       }
       moved = step.moved;
@@ -359,21 +372,54 @@ Status DataCopier::CopyRange(uint64_t begin, uint64_t end, Scratch& scratch, uin
   return Status();
 }
 
+// Reads straight into a mapping of the destination: on a tmpfs, page faults take pages without the lock that write() holds, so
+// that this and CopyRange get along in two threads where two writers would wait for each other. The kernel writes to the
+// mapping, so a full file system is EFAULT here, not a signal; write() then gives the true error.
+Status DataCopier::CopyRangeByMapping(uint64_t begin, uint64_t end, Scratch& scratch, uint64_t* reached) {
+  const size_t length = static_cast<size_t>(end - begin);
+  void* memory = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, destination_, static_cast<off_t>(begin));
+  if (memory == MAP_FAILED) return CopyRange(begin, end, scratch, reached);
+  auto unmap = [length](void* m) { ::munmap(m, length); };
+  std::unique_ptr<void, decltype(unmap)> mapping(memory, unmap);
+  *reached = begin;
+  while (*reached < end) {
+    if (request_.monitor.cancelled()) return Status::Cancelled();
+    const uint64_t offset = *reached;
+    const size_t wanted = static_cast<size_t>(std::min<uint64_t>(end - offset, kPiece));
+    char* target = static_cast<char*>(memory) + (offset - begin);
+    const ssize_t got = Uninterrupted([&] { return ::pread(source_, target, wanted, static_cast<off_t>(offset)); });
+    if (got < 0 && errno == EFAULT) return CopyRange(offset, end, scratch, reached);
+    if (got < 0) return LastError(Operation::kRead, offset);
+    if (got == 0) return Status();  // the source shrank
+    *reached += static_cast<uint64_t>(got);
+    request_.monitor.Advance(static_cast<uint64_t>(got));
+  }
+  return Status();
+}
+
 // Several threads take pieces in turn, so that one reads while another writes: a file system lets only one write to a file
 // at a time, but copying out of the source's pages needs no such lock.
 Status DataCopier::CopyRangeInParallel(uint64_t begin, uint64_t end, uint64_t* reached) {
+  const bool map = in_memory_ && request_.destination_info == nullptr;
+  // The mapping needs the size beforehand. A tmpfs forgets a half-written file in a crash anyway.
+  if (map) {
+    Status status = SetSize(end);
+    if (!status.ok()) return status;
+  }
+  const uint64_t piece_size = map ? kMappedPiece : kPiece;
   std::atomic<uint64_t> next{begin};
   std::mutex mutex;
   Status first_error;
   uint64_t seen_end = end;
   std::atomic<bool> stop{false};
-  auto work = [&](Scratch& scratch) {
+  auto work = [&](Scratch& scratch, bool by_mapping) {
     while (!stop.load(std::memory_order_relaxed)) {
-      const uint64_t piece = next.fetch_add(kSplitChunk, std::memory_order_relaxed);
+      const uint64_t piece = next.fetch_add(piece_size, std::memory_order_relaxed);
       if (piece >= end) return;
-      const uint64_t piece_end = std::min(piece + kSplitChunk, end);
+      const uint64_t piece_end = std::min(piece + piece_size, end);
       uint64_t piece_reached = piece;
-      Status status = CopyRange(piece, piece_end, scratch, &piece_reached);
+      Status status = by_mapping ? CopyRangeByMapping(piece, piece_end, scratch, &piece_reached)
+                                 : CopyRange(piece, piece_end, scratch, &piece_reached);
       if (status.ok() && piece_reached == piece_end) continue;
       std::lock_guard<std::mutex> lock(mutex);
       if (!status.ok() && first_error.ok()) first_error = status;
@@ -382,19 +428,20 @@ Status DataCopier::CopyRangeInParallel(uint64_t begin, uint64_t end, uint64_t* r
     }
   };
   std::vector<std::thread> helpers;
-  const uint64_t pieces = (end - begin + kSplitChunk - 1) / kSplitChunk;
-  const uint64_t wanted = std::min<uint64_t>(request_.thread_count, pieces);
+  const uint64_t pieces = (end - begin + piece_size - 1) / piece_size;
+  // A third thread finds the lock taken.
+  const uint64_t wanted = std::min<uint64_t>({request_.thread_count, pieces, 2});
   for (uint64_t i = 1; i < wanted; ++i) {
     try {
-      helpers.emplace_back([&work] {
+      helpers.emplace_back([&work, map] {
         auto scratch = std::make_unique<Scratch>();
-        work(*scratch);
+        work(*scratch, map);
       });
     } catch (const std::system_error&) {
-      break;  // as many as there are
+      break;  // then this thread does it alone
     }
   }
-  work(request_.scratch);
+  work(request_.scratch, false);
   for (std::thread& helper : helpers) helper.join();
   *reached = seen_end;
   return first_error;
@@ -466,10 +513,11 @@ Status DataCopier::Run(Method* method, uint64_t* size) {
     if (reflink == Reflink::kAlways && info.size != 0) return Status::FromErrno(EOPNOTSUPP, Operation::kClone);
   }
   const bool sparse = regular && info.allocated + info.block_size < info.size;
-  if (!regular || info.size == 0 || (info.size < kBufferMaximum && !sparse)) {
+  if (!regular || info.size == 0 || (info.size < kBuffer && !sparse)) {
     Status status = CopyStream(0, size);
     // What was there before may have been longer, where it could not be truncated.
-    if (status.ok() && regular && request_.destination_info != nullptr) status = SetSize(*size);
+    const bool has_tail = regular && request_.destination_info != nullptr && request_.destination_info->size > *size;
+    if (status.ok() && has_tail) status = SetSize(*size);
     return status;
   }
   Choose();
@@ -490,7 +538,8 @@ Status DataCopier::Run(Method* method, uint64_t* size) {
     if (!status.ok()) return status;
   }
   *method = method_.load(std::memory_order_relaxed);
-  const bool size_is_right = !sparse && *size >= info.size && request_.destination_info == nullptr;
+  const bool has_tail = request_.destination_info != nullptr && request_.destination_info->size > *size;
+  const bool size_is_right = !sparse && *size >= info.size && !has_tail;
   return size_is_right ? Status() : SetSize(*size);
 }
 
@@ -525,7 +574,7 @@ Status CompareData(const Handle& source, const Handle& destination, Scratch& scr
   if (::fsync(destination.get()) == 0) ::posix_fadvise(destination.get(), 0, 0, POSIX_FADV_DONTNEED);
 #endif
   size_t room = 0;
-  char* buffer = scratch.Buffer(2 * kBufferMaximum, &room);
+  char* buffer = scratch.Buffer(2 * kBuffer, &room);
   const size_t half = room / 2;
   for (uint64_t offset = 0;; offset += half) {
     if (monitor.cancelled()) return Status::Cancelled();
