@@ -14,7 +14,6 @@ import sys
 import sysconfig
 from typing import Any, Dict, List, Optional, Tuple
 
-from setuptools import build_meta
 from setuptools.build_meta import *  # noqa: F403  (a backend offers its hooks as module attributes)
 
 BUILD_MODES = ("auto", "native", "portable")
@@ -74,7 +73,7 @@ def cxx_compiler() -> Optional[str]:
         if found:
             return found
     # Visual Studio's compiler is not on PATH; CMake asks this program where it is.
-    installer = os.path.join(os.environ.get("ProgramFiles(x86)", ""), "Microsoft Visual Studio", "Installer")
+    installer = os.path.join(os.environ.get("PROGRAMFILES(X86)", ""), "Microsoft Visual Studio", "Installer")
     return shutil.which("vswhere", path=installer) if sys.platform == "win32" else None
 
 
@@ -140,9 +139,10 @@ def _has_header(name: str) -> bool:
     command = [*(os.environ.get("CXX") or cxx_compiler() or "c++").split(), f"-I{include}", "-E", "-x", "c++", "-"]
     source = f"#include <{name}>\n".encode()
     try:
-        return subprocess.run(command, input=source, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
-    except OSError:
+        subprocess.run(command, input=source, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    except (OSError, subprocess.CalledProcessError):
         return False
+    return True
 
 
 def _dotted(version: Tuple[int, ...]) -> str:
