@@ -323,12 +323,12 @@ Status CopyFile(const FileTask& task, const Options& options, platform::Scratch&
         outcome->symlink = true;
         return Status();
       }
-      status = RefuseSpecial(info, false);
+      status = RefuseSpecial(info, task.in_tree);
       if (!status.ok()) return status;
     }
     Status status = platform::OpenSource(task.source_parent, task.source_name, task.follow, &source, &info);
     if (!status.ok()) return status;
-    status = RefuseSpecial(info, task.listed_regular);
+    status = RefuseSpecial(info, task.in_tree);
     if (!status.ok()) return status;
     if (info.size > task.size_limit || (info.type != FileType::kRegular && task.size_limit != UINT64_MAX)) {
       outcome->too_large = true;
@@ -373,7 +373,7 @@ constexpr uint64_t kDirectLimit = 1u << 20;  // a millisecond or so: nobody wait
 
 CopyResult CopySmallFile(const char* source, const char* destination, const Options& options, Failure* failure) {
   const Directory& paths = Directory::Paths();
-  FileTask task{paths, source, paths, destination, options.follow_symlinks, false, kDirectLimit, 1, nullptr};
+  FileTask task{paths, source, paths, destination, options.follow_symlinks, false, false, kDirectLimit, 1, nullptr};
   platform::Scratch scratch;
   SilentMonitor monitor;
   FileOutcome outcome;

@@ -47,6 +47,7 @@ struct FileTask {
   const platform::Directory& destination_parent;
   const char* destination_name;
   bool follow;         // a symbolic link is copied as what it leads to
+  bool in_tree;        // found while walking: a device is not read there
   bool listed_regular; // a directory listing called it a regular file just now
   uint64_t size_limit; // leave a larger file alone and say so
   uint32_t thread_count;     // how many threads may share its data

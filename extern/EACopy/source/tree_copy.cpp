@@ -153,6 +153,7 @@ class SliceTask : public Task {
                     node_->destination,
                     name,
                     follow && entry.type == FileType::kUnknown,
+                    true,
                     entry.type == FileType::kRegular,
                     UINT64_MAX,
                     job.scheduler().idle() + 1,
@@ -227,7 +228,7 @@ class DirectoryTask : public Task {
       status = platform::ListDirectory(source, listing.get());
       if (!status.ok()) return status;
       listing_ = std::move(listing);
-      if (job_.options().want_filter && listing_->size() != 0) {
+      if (job_.options().want_filter) {
         Park(parked);
         return Status();
       }
