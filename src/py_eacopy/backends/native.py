@@ -231,5 +231,5 @@ class _Run:
             methods=methods,
             errors=tuple(self._control.errors),
             seconds=seconds,
-            backend=self.name,
+            backend=NativeBackend.name,
         )
