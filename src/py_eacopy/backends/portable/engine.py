@@ -1,0 +1,42 @@
+"""The portable backend: what the strategy layer sees."""
+
+import os
+from typing import FrozenSet
+
+from ..._control import Control
+from ..._job import CopyJob, CopyOptions
+from ..._report import CopyReport
+from ..base import COPIED, COPIED_INTO, NEEDS_JOB, Backend
+from . import system
+from .failure import CopyFailure
+from .file_copy import FileCopier
+from .job import Job
+from .monitor import Monitor
+
+#: A file that is copied in a millisecond or so: nobody waits for its progress, or to cancel it.
+DIRECT_LIMIT = 1 << 20
+
+
+class PortableBackend(Backend):
+    """Copies with the standard library alone, in threads that spend their time in the kernel."""
+
+    name = "portable"
+
+    def capabilities(self) -> FrozenSet[str]:
+        return system.capabilities()
+
+    def copy_file(self, source: bytes, destination: bytes, options: CopyOptions) -> int:
+        copier = FileCopier(options, Monitor())
+        source_name, target_name = os.fsdecode(source), os.fsdecode(destination)
+        try:
+            copied = copier.copy(
+                None, source_name, None, target_name, follow=options.follow_symlinks, limit=DIRECT_LIMIT
+            )
+        except CopyFailure as failure:
+            raise failure.to_error(source_name, target_name, root=True) from None
+        if not copied:
+            return NEEDS_JOB
+        return COPIED_INTO if copier.into_directory else COPIED
+
+    def run(self, job: CopyJob, control: Control) -> CopyReport:
+        return Job(job, control, self.name).run()

@@ -1,0 +1,30 @@
+"""What code that copies tells whoever runs it, and asks: where it is, how far it came, whether to stop."""
+
+from typing import NoReturn
+
+from ..._errors import Operation
+
+
+class Monitor:
+    """Watches one copy after the other. This one has nobody to tell; the job's has (see worker.py).
+
+    Attributes:
+        operation, offset: set before each step that may fail, so that one handler can tell what failed.
+    """
+
+    operation = Operation.NONE
+    offset = 0
+
+    def begin(self, total: int) -> None:
+        """A file of so many bytes is about to be copied."""
+
+    def advance(self, count: int) -> None:
+        """So many bytes more are at the destination."""
+
+    def check(self) -> None:
+        """Raises Cancelled when the job is to stop."""
+
+    def refuse(self, number: int, operation: Operation) -> NoReturn:
+        """Fails for a reason that no system call gave."""
+        self.operation = operation
+        raise OSError(number, "")
