@@ -187,7 +187,7 @@ class _Transfer:
             start = clock()
             moved = move(offset, min(self._piece, end - offset))
             if moved == 0:
-                # The end of the file, or a file system that does not know better (procfs, some overlays); reading tells.
+                # The end of the file, or a file system that does not know better (procfs, overlays); reading tells.
                 if len(ladder) == 1:
                     break
                 ladder.pop()
@@ -203,7 +203,7 @@ class _Transfer:
         return offset
 
     def copy_extents(self, size: int) -> int:
-        """Copies the stretches with data and leaves the holes between them. Returns the size to give the destination."""
+        """Copies the stretches with data and leaves the holes between them. Returns the size of the copy."""
         source, monitor = self._source, self._monitor
         offset = 0
         while offset < size:

@@ -189,7 +189,7 @@ class Destination:
         self._before = None
 
     def _resolve_links(self, name: str) -> Tuple[str, Optional[os.stat_result]]:
-        """Where a name leads when its links are followed, relative to the same directory, and what is there if anything."""
+        """Where a name leads when its links are followed, in the same directory, and what is there if anything."""
         for _ in range(_LINKS_MAXIMUM):
             try:
                 info = os.stat(name, dir_fd=self._directory, follow_symlinks=False)

@@ -13,11 +13,16 @@ import errno
 import os
 import stat
 import threading
+import time
 from typing import Dict, List, Optional, Tuple
 
 from . import system
 
 Identity = Tuple[int, int]
+
+OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
+#: How often, and after how many seconds, opening is tried again when the process is out of descriptors for the moment.
+PATIENCE, PATIENCE_STEP = 200, 0.001
 
 
 class Directory:
@@ -81,7 +86,7 @@ class DirectoryCache:
         return directory, info
 
     def pin(self, directory: Directory) -> Optional[int]:
-        """Keeps a directory open until :meth:`unpin`, which is due even if this raises OSError. Returns the descriptor."""
+        """Keeps a directory open until :meth:`unpin`, which is due even after an OSError. Returns the descriptor."""
         with self._lock:
             directory.pins += 1
             self._idle.pop(directory, None)
@@ -146,13 +151,15 @@ class DirectoryCache:
 
     def _open_in(self, parent: Optional[int], directory: Directory) -> int:
         flags = system.DIRECTORY_FLAGS | (0 if directory.follow else system.O_NOFOLLOW)
-        try:
-            return os.open(directory.name, flags, dir_fd=parent)
-        except OSError as error:
-            if error.errno not in (errno.EMFILE, errno.ENFILE):
-                raise
-        # Somebody else in this process opens files too.
-        self.close_idle()
+        for _ in range(PATIENCE):
+            try:
+                return os.open(directory.name, flags, dir_fd=parent)
+            except OSError as error:
+                if error.errno not in OUT_OF_DESCRIPTORS:
+                    raise
+            # Somebody else in this process opens files too.
+            self.close_idle()
+            time.sleep(PATIENCE_STEP)
         return os.open(directory.name, flags, dir_fd=parent)
 
     def _reopen(self, directory: Directory) -> int:

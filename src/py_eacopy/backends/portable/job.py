@@ -5,7 +5,7 @@ import os
 import queue
 import threading
 import time
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Sequence
 
 from ..._control import Control
 from ..._errors import EACopyError, Operation, error_from_failure
@@ -79,7 +79,7 @@ class Job:
         self._inbox: "queue.SimpleQueue[Any]" = queue.SimpleQueue()
         self._awake = False  # a wake-up is in the inbox
         self._errors: List[EACopyError] = []
-        self._interruption: Optional[EACopyError] = None
+        self._interruptions: List[EACopyError] = []
         self._items_added = 0
 
     # For the workers -------------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ class Job:
 
     def interrupted(self, error: EACopyError) -> None:
         """A copy was stopped because the job was cancelled."""
-        self._interruption = error
+        self._interruptions.append(error)
 
     def end_item(self, worker: Worker, *, failed: bool) -> None:
         if failed and self.options.error_strategy != "ignore":
@@ -222,8 +222,12 @@ class Job:
         return worker
 
     def _interrupted_error(self) -> EACopyError:
-        if self._interruption is not None and self._items_added == 1 and self._interruption.root:
-            return self._interruption
+        """That of a file which was stopped half-way, if there is one."""
+        partial = next((error for error in self._interruptions if error.destination == "partial"), None)
+        if partial is not None:
+            return partial
+        if self._interruptions and not self._trees:
+            return self._interruptions[0]
         return CopyFailure.of_cancellation().to_error(None, None, root=True)
 
     def _report(self, seconds: float) -> CopyReport:

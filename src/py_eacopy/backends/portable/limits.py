@@ -1,7 +1,12 @@
 """How many files this process may still open, and what follows for threads and directories."""
 
 import os
-from typing import Tuple
+from typing import Optional, Tuple
+
+try:
+    import resource
+except ImportError:  # Windows counts otherwise, and allows thousands
+    resource = None  # type: ignore[assignment]
 
 #: What a worker has open at most: two roots, two directories and their listing, two more on the way back up, two files.
 _PER_WORKER = 10
@@ -19,11 +24,9 @@ def share_descriptors(threads: int) -> Tuple[int, int]:
     return workers, max(0, min(_CACHE_MAXIMUM, budget - _SPARE - workers * _PER_WORKER))
 
 
-def _budget() -> "int | None":
-    try:
-        import resource
-    except ImportError:
-        return None  # Windows counts otherwise, and allows thousands
+def _budget() -> Optional[int]:
+    if resource is None:
+        return None
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         return None

@@ -38,7 +38,7 @@ def copy_metadata(source: int, info: os.stat_result, target: int, level: str, mo
 def set_metadata(
     target: Union[int, str], info: os.stat_result, attributes: Attributes, level: str, monitor: Monitor
 ) -> None:
-    """Sets the mode ("mode") or all metadata ("stat") of an open file, or of a named one where descriptors will not do."""
+    """Sets the mode ("mode") or all metadata ("stat") of an open file, or where that is not possible of a named one."""
     # Attributes come before a mode that would forbid to set them.
     if attributes:
         write_attributes(target, attributes, monitor)

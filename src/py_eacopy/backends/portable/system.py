@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import sys
 from typing import FrozenSet, Optional
 
@@ -126,8 +127,6 @@ def free_space(descriptor: int, path: str) -> int:
         if hasattr(os, "fstatvfs"):
             answer = os.fstatvfs(descriptor)
             return answer.f_bavail * answer.f_frsize
-        import shutil
-
         return shutil.disk_usage(os.path.dirname(os.path.abspath(path))).free
     except OSError:
         return 0

@@ -10,8 +10,9 @@ import os
 import stat
 from typing import Iterable, List, Optional, Tuple
 
-from ..._errors import Operation
+from ..._errors import DestinationState, Operation
 from . import system
+from .destination import exists
 from .directory import Directory, Identity
 from .failure import Cancelled, CopyFailure
 from .metadata import Attributes, read_attributes, set_metadata
@@ -175,6 +176,7 @@ def _copy_directory(worker: Worker, tree: Tree, parent: Optional[_Node], name: s
     try:
         begun = _begin(worker, tree, parent, name, follow)
     except CopyFailure as failure:
+        failure.state = _state_of_directory(worker, tree, parent, name)
         _fail(worker, failure, tree, parent, name)
         begun = None
     if begun is None:
@@ -213,7 +215,8 @@ def _begin(
             if (follow or system.WINDOWS) and _leads_up(parent, source.identity):
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         listing = _list(worker, tree, parent, name, source)
-        worker.files_found += len(listing.files)
+        links = 0 if worker.job.options.follow_symlinks else len(listing.links)
+        worker.files_found += len(listing.files) + len(listing.others) + links
         attributes = _attributes(worker, source)
         worker.operation = _MAKE
         target = _make_target(worker, tree, parent, name)
@@ -226,6 +229,25 @@ def _begin(
             _let_go(worker, source)
         raise CopyFailure.of_cancellation() from None
     return _Node(tree, parent, name, source, target, info, attributes), listing
+
+
+def _state(place: Place, name: str) -> DestinationState:
+    there = exists(place.target_directory, place.target_prefix + name)
+    return DestinationState.OLD if there else DestinationState.ABSENT
+
+
+def _state_of_directory(worker: Worker, tree: Tree, parent: Optional[_Node], name: str) -> DestinationState:
+    """What is at the destination of a directory that failed."""
+    if parent is None:
+        return _state(Place("", tree.destination), "")
+    try:
+        try:
+            worker.job.cache.pin(parent.target)
+            return _state(_NodePlace(parent), name)
+        finally:
+            worker.job.cache.unpin(parent.target)
+    except OSError:
+        return DestinationState.ABSENT
 
 
 def _let_go(worker: Worker, directory: Directory) -> None:
@@ -264,7 +286,7 @@ def _make_target(worker: Worker, tree: Tree, parent: Optional[_Node], name: str)
     cache = worker.job.cache
     if parent is None:
         name = system.long_path(tree.destination)
-        made = _make_root(name)
+        made = _make_root(worker, name)
     else:
         try:
             descriptor = cache.pin(parent.target)
@@ -295,7 +317,7 @@ def _make(name: str, directory: Optional[int]) -> bool:
     return True
 
 
-def _make_root(path: str) -> bool:
+def _make_root(worker: Worker, path: str) -> bool:
     """Makes a directory with those above it."""
     missing = []
     above = os.path.dirname(path.rstrip("/" + os.sep))
@@ -306,7 +328,7 @@ def _make_root(path: str) -> bool:
             break
         above = further
     for directory in reversed(missing):
-        _make(directory, None)
+        worker.directories_created += _make(directory, None)
     return _make(path, None)
 
 
@@ -327,10 +349,11 @@ def _fill(worker: Worker, node: _Node, listing: _Listing) -> None:
             job.scheduler.push(_Files(node, files, begin, min(begin + SLICE, len(files))))
     place = _NodePlace(node)
     _copy_files(worker, place, files, 0, own)
-    _copy_links(worker, place, node, listing.links)
-    for name in listing.others:
-        if not worker.copy_file(place, name, follow=False):
-            node.tree.failed = True
+    _copy_others(worker, place, listing.others, follow=False)
+    if job.options.follow_symlinks:
+        _follow_links(worker, place, node, listing.links)
+    else:
+        _copy_others(worker, place, listing.links, follow=False)
 
 
 def _copy_files(worker: Worker, place: _NodePlace, names: List[str], begin: int, end: int) -> None:
@@ -342,28 +365,35 @@ def _copy_files(worker: Worker, place: _NodePlace, names: List[str], begin: int,
             place.node.tree.failed = True
 
 
-def _copy_links(worker: Worker, place: _NodePlace, node: _Node, names: List[str]) -> None:
-    options = worker.job.options
-    directories: List[str] = []
+def _copy_others(worker: Worker, place: _NodePlace, names: List[str], *, follow: bool) -> None:
+    """Copies links, and refuses what cannot be copied."""
     for name in names:
         if worker.job.cancelled:
             return
-        if not options.follow_symlinks:
-            if not worker.copy_link(place, name):
-                node.tree.failed = True
-            continue
+        if not worker.copy_file(place, name, follow=follow):
+            place.node.tree.failed = True
+
+
+def _follow_links(worker: Worker, place: _NodePlace, node: _Node, names: List[str]) -> None:
+    """Copies what links lead to."""
+    options = worker.job.options
+    directories: List[str] = []
+    followed: List[str] = []
+    for name in names:
         try:
             info = os.stat(place.source_prefix + name, dir_fd=place.source_directory)
         except OSError as error:
             if not options.ignore_dangling_symlinks:
-                _fail(worker, CopyFailure(error.errno or errno.EIO, Operation.OPEN_SOURCE), node.tree, node, name)
+                state = _state(place, name)
+                failure = CopyFailure(error.errno or errno.EIO, Operation.OPEN_SOURCE, state=state)
+                _fail(worker, failure, node.tree, node, name)
             continue
         if stat.S_ISDIR(info.st_mode):
             directories.append(name)
-            continue
-        worker.files_found += 1
-        if not worker.copy_file(place, name, follow=True):
-            node.tree.failed = True
+        else:
+            followed.append(name)
+    worker.files_found += len(followed)
+    _copy_others(worker, place, followed, follow=True)
     if directories:
         with worker.job.lock:
             node.pending += len(directories)
@@ -406,6 +436,7 @@ def _finish(worker: Worker, node: _Node) -> None:
     except OSError as error:
         node.tree.failed = True
         paths = _paths(node.tree, node.parent, node.name)
-        worker.fail(CopyFailure(error.errno or errno.EIO, worker.operation), *paths, root=False)
+        failure = CopyFailure(error.errno or errno.EIO, worker.operation, state=DestinationState.OLD)
+        worker.fail(failure, *paths, root=False)
     cache.discard(node.target)
     cache.discard(node.source)

@@ -3,6 +3,7 @@
 import time
 from typing import TYPE_CHECKING, Dict, Optional, Tuple
 
+from .directory import OUT_OF_DESCRIPTORS, PATIENCE, PATIENCE_STEP
 from .failure import Cancelled, CopyFailure
 from .file_copy import FileCopier
 from .monitor import Monitor
@@ -79,12 +80,12 @@ class Worker(Monitor):
     # Copying ---------------------------------------------------------------------------------------------------
 
     def copy_file(self, place: Place, name: str, *, follow: bool, listed: bool = False) -> bool:
-        """Copies a file, with the retries that were asked for. Returns whether it is there; if not, failure was told."""
+        """Copies a file, with the retries that were asked for. Returns whether it is there; if not, it was told."""
         job, copier = self.job, self.copier
         if job.board is not None:
             self._path = place.paths(name)[0]
         self._size_known = False
-        tries = 0
+        tries, patience = 0, PATIENCE
         while True:
             try:
                 copier.copy(
@@ -99,6 +100,12 @@ class Worker(Monitor):
                 break
             except CopyFailure as failure:
                 self._take_back()
+                if failure.number in OUT_OF_DESCRIPTORS and patience and not job.cancelled:
+                    # Somebody else in this process opens files too.
+                    patience -= 1
+                    job.cache.close_idle()
+                    time.sleep(PATIENCE_STEP)
+                    continue
                 if not failure.retryable or tries >= job.retry_count or not self._wait_before_retry():
                     self.fail(failure, *place.paths(name), root=place.root)
                     return False
@@ -113,18 +120,6 @@ class Worker(Monitor):
         self.methods[copier.method] = self.methods.get(copier.method, 0) + 1
         if job.board is not None:
             self._finish()
-        return True
-
-    def copy_link(self, place: Place, name: str) -> bool:
-        """Copies a symbolic link as a link, and tells of failure. Returns whether it is there."""
-        try:
-            self.copier.copy_link(
-                place.source_directory, place.source_prefix + name, place.target_directory, place.target_prefix + name
-            )
-        except CopyFailure as failure:
-            self.fail(failure, *place.paths(name), root=place.root)
-            return False
-        self.symlinks_copied += 1
         return True
 
     def fail(self, failure: CopyFailure, source: str, destination: str, *, root: bool) -> None:
