@@ -91,6 +91,7 @@ def build(native: bool) -> None:
         options["bdist_wheel"] = {"py_limited_api": "cp38"}
     extension = Extension("py_eacopy._native", sources=[], py_limited_api=STABLE_ABI)
     setup(
+        license="BSD-3-Clause",
         install_requires=build_backend.dependencies(native),
         ext_modules=[extension] if native else [],
         cmdclass={"build_ext": BuildNative},
