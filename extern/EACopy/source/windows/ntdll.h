@@ -42,21 +42,21 @@ constexpr int kFileDispositionInformationEx = 64;  // Windows 10 1607
 constexpr int kFileRenameInformationEx = 65;       // Windows 10 1607
 constexpr int kFileFsFullSizeInformation = 7;
 
-constexpr NTSTATUS MakeStatus(unsigned long value) { return static_cast<NTSTATUS>(value); }
+constexpr NTSTATUS NtStatus(unsigned long value) { return static_cast<NTSTATUS>(value); }
 
-constexpr NTSTATUS kStatusNotImplemented = MakeStatus(0xC0000002);
-constexpr NTSTATUS kStatusInvalidInfoClass = MakeStatus(0xC0000003);
-constexpr NTSTATUS kStatusInvalidParameter = MakeStatus(0xC000000D);
-constexpr NTSTATUS kStatusInvalidDeviceRequest = MakeStatus(0xC0000010);
-constexpr NTSTATUS kStatusAccessDenied = MakeStatus(0xC0000022);
-constexpr NTSTATUS kStatusObjectNameInvalid = MakeStatus(0xC0000033);
-constexpr NTSTATUS kStatusSharingViolation = MakeStatus(0xC0000043);
-constexpr NTSTATUS kStatusDeletePending = MakeStatus(0xC0000056);
-constexpr NTSTATUS kStatusFileIsADirectory = MakeStatus(0xC00000BA);
-constexpr NTSTATUS kStatusNotSupported = MakeStatus(0xC00000BB);
-constexpr NTSTATUS kStatusNotADirectory = MakeStatus(0xC0000103);
-constexpr NTSTATUS kStatusCannotDelete = MakeStatus(0xC0000121);
-constexpr NTSTATUS kStatusReparsePointNotResolved = MakeStatus(0xC0000280);
+constexpr NTSTATUS kStatusNotImplemented = NtStatus(0xC0000002);
+constexpr NTSTATUS kStatusInvalidInfoClass = NtStatus(0xC0000003);
+constexpr NTSTATUS kStatusInvalidParameter = NtStatus(0xC000000D);
+constexpr NTSTATUS kStatusInvalidDeviceRequest = NtStatus(0xC0000010);
+constexpr NTSTATUS kStatusAccessDenied = NtStatus(0xC0000022);
+constexpr NTSTATUS kStatusObjectNameInvalid = NtStatus(0xC0000033);
+constexpr NTSTATUS kStatusSharingViolation = NtStatus(0xC0000043);
+constexpr NTSTATUS kStatusDeletePending = NtStatus(0xC0000056);
+constexpr NTSTATUS kStatusFileIsADirectory = NtStatus(0xC00000BA);
+constexpr NTSTATUS kStatusNotSupported = NtStatus(0xC00000BB);
+constexpr NTSTATUS kStatusNotADirectory = NtStatus(0xC0000103);
+constexpr NTSTATUS kStatusCannotDelete = NtStatus(0xC0000121);
+constexpr NTSTATUS kStatusReparsePointNotResolved = NtStatus(0xC0000280);
 
 }  // namespace platform
 }  // namespace eacopy

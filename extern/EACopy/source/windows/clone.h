@@ -1,0 +1,22 @@
+// Block cloning: a copy that shares its clusters with the source until one of them is written to (ReFS, Dev Drive, and
+// servers that offer the same over SMB).
+#ifndef EACOPY_SOURCE_WINDOWS_CLONE_H_
+#define EACOPY_SOURCE_WINDOWS_CLONE_H_
+
+#include "../monitor.h"
+#include "internal.h"
+
+namespace eacopy {
+namespace platform {
+
+// Clones all of a regular file into an empty one. *cloned is false, with success and the destination still empty, when that
+// is not possible here and the data is to be copied. A real error is reported: nothing should be tried after it.
+Status Clone(HANDLE source, const FileInfo& source_info, HANDLE destination, Monitor& monitor, bool* cloned);
+
+// Gives the destination the mark "sparse", without which a hole is filled with zeros.
+bool MakeSparse(HANDLE destination);
+
+}  // namespace platform
+}  // namespace eacopy
+
+#endif  // EACOPY_SOURCE_WINDOWS_CLONE_H_
