@@ -27,12 +27,20 @@ class Mounts:
         self._directory: Optional[str] = None
         self._shared: Dict[str, str] = {}
         self._mounted: List[str] = []
+        self._working: List[str] = []
 
     def shared(self, kind: str) -> str:
-        """A roomy file system of this kind, the same for all tests of a run; work in a directory of your own in it."""
+        """A new directory on a roomy file system of this kind, which is the same for all tests until :meth:`close`."""
         if kind not in self._shared:
             self._shared[kind] = self.make(kind, 2 << 30)
-        return tempfile.mkdtemp(dir=self._shared[kind])
+        self._working.append(tempfile.mkdtemp(dir=self._shared[kind]))
+        return self._working[-1]
+
+    def clean(self) -> None:
+        """Removes the directories that :meth:`shared` gave: a test that fails must not fill the disk of others."""
+        for path in self._working:
+            subprocess.run(["rm", "-rf", path], check=True)
+        self._working = []
 
     def make(self, kind: str, size: int, options: str = "") -> str:
         """A new, empty file system of about `size` bytes; its root is open to everybody. Skips where that cannot be."""

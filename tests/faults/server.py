@@ -5,7 +5,6 @@ its size; so is the answer. A child ends as the request lets it end: by itself, 
 against hanging.
 """
 
-import contextlib
 import ctypes
 import errno
 import os
@@ -17,12 +16,14 @@ import sys
 import traceback
 
 import py_eacopy
-from py_eacopy import _control, _job  # noqa: F401 -- imported once, before the forks
+from py_eacopy import _control, _job, _strategy  # noqa: F401 - imported once, before the forks
 
-#: May be missing in an odd build; a test that asks for it then sees the reason in its own result.
+# An ordinary user may not be able to read the installation any more, so what is imported late is imported now.
 for _name in ("native", "portable"):
-    with contextlib.suppress(ImportError):
+    try:
         __import__("py_eacopy.backends." + _name)
+    except ImportError as error:
+        print(f"the {_name} backend is not there: {error}", file=sys.stderr)
 
 
 def main():
