@@ -32,6 +32,7 @@ Every error is an :class:`EACopyError` and also the builtin that code written fo
     +-- ConfigurationError        CONFIGURATION        ValueError
     +-- UnknownError              UNKNOWN              OSError
     +-- TreeError                 (that of its first)  shutil.Error
+    +-- MoveError                 DESTINATION_EXISTS   shutil.Error
 
 Both backends describe a failure with the same words (:class:`Operation`, an errno, the paths), and
 :func:`error_from_failure` turns that into the exception; :func:`classify` is the one table behind the kinds.
@@ -333,6 +334,12 @@ class TreeError(EACopyError, shutil.Error):
             self.operation = errors[0].operation
 
 
+class MoveError(EACopyError, shutil.Error):
+    """Nothing was moved: the name at the destination is taken, or the destination lies inside the source."""
+
+    kind = ErrorKind.DESTINATION_EXISTS
+
+
 _CLASS_OF_KIND: Dict[ErrorKind, Type[EACopyError]] = {
     ErrorKind.IO: CopyIOError,
     ErrorKind.FFI: FFIError,
@@ -559,6 +566,16 @@ def _reason(
 
 def _text(path: Optional[AnyPath]) -> str:
     return os.fsdecode(path) if path is not None else ""
+
+
+def use_bytes_paths(error: EACopyError) -> None:
+    """Gives an error its paths as bytes, for a caller who wrote bytes."""
+    for name in ("filename", "filename2", "path"):
+        path = getattr(error, name, None)
+        if isinstance(path, str):
+            setattr(error, name, os.fsencode(path))
+    if isinstance(error, SameFileCopyError):
+        error.args = (_reason(0, error.kind, error.operation, error.filename, error.filename2, 0, None),)
 
 
 def tree_error(errors: Sequence[EACopyError]) -> TreeError:

@@ -1,0 +1,138 @@
+"""Copies files and trees as fast as the operating system can: shutil's functions over a parallel engine.
+
+``py_eacopy.config`` is the active :class:`Config`. Its fields can be assigned to, and so can the whole::
+
+    py_eacopy.config.thread_count = 8
+    py_eacopy.config = py_eacopy.Config(atomic=True)
+    with py_eacopy.temporary_config(verify=True):
+        py_eacopy.copytree("photos", "/mnt/backup/photos")
+"""
+
+import sys
+import types
+from typing import TYPE_CHECKING
+
+from ._api import copy, copy2, copyfile, copymode, copystat
+from ._config import Config, ErrorStrategy, LogLevel, active, replace_active, temporary_config
+from ._control import ProgressCallback
+from ._errors import (
+    CallbackError,
+    ClientError,
+    ConfigurationError,
+    CopyInterruptedError,
+    CopyIOError,
+    DeltaCopyError,
+    DestinationExistsError,
+    DestinationIsDirectoryError,
+    DestinationState,
+    DirectoryNotFoundError,
+    DiskFullError,
+    EACopyError,
+    EncodingError,
+    ErrorKind,
+    FFIError,
+    FileTooLargeError,
+    InvalidArgumentError,
+    MoveError,
+    NetworkError,
+    NotADirectoryPathError,
+    Operation,
+    PathError,
+    PermissionDeniedError,
+    ReadError,
+    SameFileCopyError,
+    ServerError,
+    SourceIsDirectoryError,
+    SourceNotFoundError,
+    SpecialFileCopyError,
+    TransferTimeoutError,
+    TreeError,
+    UnknownError,
+    UnsupportedError,
+    WriteError,
+)
+from ._report import CopyReport, Snapshot
+from ._shutil import Error, SameFileError, SpecialFileError, copyfileobj, ignore_patterns, move, patched_shutil
+from ._strategy import BackendInfo, backend_info
+from ._tree import copytree
+from ._version import __version__
+
+if TYPE_CHECKING:
+    config: Config
+
+
+class _Package(types.ModuleType):
+    """This module with ``config`` as a property, so that assigning to it takes effect."""
+
+    @property
+    def config(self) -> Config:
+        """The active Config: the innermost temporary one of this thread or task, else the global one."""
+        return active()
+
+    @config.setter
+    def config(self, value: Config) -> None:
+        replace_active(value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+__all__ = [
+    "BackendInfo",
+    "CallbackError",
+    "ClientError",
+    "Config",
+    "ConfigurationError",
+    "CopyIOError",
+    "CopyInterruptedError",
+    "CopyReport",
+    "DeltaCopyError",
+    "DestinationExistsError",
+    "DestinationIsDirectoryError",
+    "DestinationState",
+    "DirectoryNotFoundError",
+    "DiskFullError",
+    "EACopyError",
+    "EncodingError",
+    "Error",
+    "ErrorKind",
+    "ErrorStrategy",
+    "FFIError",
+    "FileTooLargeError",
+    "InvalidArgumentError",
+    "LogLevel",
+    "MoveError",
+    "NetworkError",
+    "NotADirectoryPathError",
+    "Operation",
+    "PathError",
+    "PermissionDeniedError",
+    "ProgressCallback",
+    "ReadError",
+    "SameFileCopyError",
+    "SameFileError",
+    "ServerError",
+    "Snapshot",
+    "SourceIsDirectoryError",
+    "SourceNotFoundError",
+    "SpecialFileCopyError",
+    "SpecialFileError",
+    "TransferTimeoutError",
+    "TreeError",
+    "UnknownError",
+    "UnsupportedError",
+    "WriteError",
+    "__version__",
+    "backend_info",
+    "config",
+    "copy",
+    "copy2",
+    "copyfile",
+    "copyfileobj",
+    "copymode",
+    "copystat",
+    "copytree",
+    "ignore_patterns",
+    "move",
+    "patched_shutil",
+    "temporary_config",
+]

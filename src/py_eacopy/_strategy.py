@@ -1,0 +1,162 @@
+"""Picks the backend, runs a job in it, and decides which failures are raised. Every copy but a small single file goes this way."""
+
+import functools
+import os
+import threading
+from typing import Dict, FrozenSet, Optional, Union
+
+import attr
+
+from ._config import BACKENDS, Config, active, checked
+from ._control import Control
+from ._errors import ConfigurationError, EACopyError, UnsupportedError, tree_error, use_bytes_paths
+from ._job import CopyJob
+from ._report import CopyReport
+from .backends.base import Backend
+
+_VARIABLE = "PY_EACOPY_BACKEND"
+
+
+@attr.s(frozen=True, slots=True, auto_attribs=True)
+class BackendInfo:
+    """Which backend copies.
+
+    Attributes:
+        name: "native" or "portable".
+        capabilities: what this build can do on this machine, such as "clone", "copy_file_range", "sparse" or "xattr".
+        reason: why it is not the native one, although that was not ruled out; None when there is nothing to explain.
+    """
+
+    name: str
+    capabilities: FrozenSet[str]
+    reason: Optional[str] = None
+
+
+def backend_info(*, config: Optional[Config] = None) -> BackendInfo:
+    """Tells which backend copies under a Config.
+
+    Args:
+        config: default is the active one.
+
+    Raises:
+        UnsupportedError: "native" is asked for by name and is not there; the message says why.
+        ConfigurationError: the environment's PY_EACOPY_BACKEND has a value that is not known.
+    """
+    backend = backend_for(active() if config is None else checked(config))
+    asked = _asked(config if config is not None else active())
+    reason = _why_not_native() if asked == "auto" else None
+    return BackendInfo(backend.name, backend.capabilities(), reason)
+
+
+def run(job: CopyJob, config: Config, control: Optional[Control] = None, *, as_bytes: bool = False) -> CopyReport:
+    """Runs a job in the backend that the Config asks for, and raises what the job's error strategy says.
+
+    Args:
+        job: what to copy.
+        config: names the backend, and the callback for a control that is not given.
+        control: cancels and watches the job; default is a new one.
+        as_bytes: the caller's paths are bytes, and so are to be those in errors.
+
+    Raises:
+        EACopyError: the failure, when it is a single one and that of a whole item.
+        TreeError: all other failures.
+    """
+    ignore_errors = job.options.error_strategy == "ignore"
+    if control is None:
+        control = Control(config.progress_callback, ignore_errors=ignore_errors)
+    try:
+        report = backend_for(config).run(job, control)
+    except EACopyError as error:
+        if as_bytes:
+            use_bytes_paths(error)
+        raise
+    if as_bytes:
+        for error in report.errors:
+            use_bytes_paths(error)
+    if report.errors and not ignore_errors:
+        if len(report.errors) == 1 and report.errors[0].root:
+            raise report.errors[0]
+        raise tree_error(report.errors)
+    return report
+
+
+# Picking --------------------------------------------------------------------------------------------------------------
+
+# By what is asked for: a legal name, the environment's text as os.environ holds it, or None for its absence.
+_picked: Dict[Union[str, bytes, None], Backend] = {}
+_lock = threading.Lock()
+
+
+def backend_for(config: Config) -> Backend:
+    """The backend that a Config, or else the environment, asks for."""
+    asked: Union[str, bytes, None] = config.backend
+    if asked is None:
+        asked = _environment()
+    try:
+        return _picked[asked]
+    except KeyError:
+        return _pick(config, asked)
+
+
+def _pick(config: Config, key: Union[str, bytes, None]) -> Backend:
+    asked = _asked(config)
+    if asked == "auto":
+        name = "portable" if _why_not_native() else "native"
+    else:
+        name = asked
+    if name == "native" and _why_not_native():
+        raise UnsupportedError(
+            "the native backend was asked for and is not there: %s; build it with a C++ compiler "
+            '(PY_EACOPY_BUILD=native pip install .), or take the backend "portable" or "auto"' % _why_not_native()
+        )
+    with _lock:
+        backend = _picked.get(name)
+        if backend is None:
+            backend = _picked[name] = _make(name)
+        _picked[key] = backend
+    return backend
+
+
+def _asked(config: Config) -> str:
+    if config.backend is not None:
+        return config.backend
+    asked = os.environ.get(_VARIABLE) or "auto"
+    if asked not in BACKENDS:
+        raise ConfigurationError(
+            "the environment has %s=%r, which is not known; legal values are: %s"
+            % (_VARIABLE, asked, ", ".join(BACKENDS))
+        )
+    return asked
+
+
+def _make(name: str) -> Backend:
+    if name == "native":
+        from .backends.native import NativeBackend
+
+        return NativeBackend()
+    from .backends.portable import PortableBackend
+
+    return PortableBackend()
+
+
+@functools.lru_cache(maxsize=None)
+def _why_not_native() -> Optional[str]:
+    """The text of the error with which the native backend cannot be imported; None when it can."""
+    try:
+        from .backends import native  # noqa: F401
+    except ImportError as error:
+        return str(error)
+    return None
+
+
+def _environment() -> Union[str, bytes, None]:
+    # os.environ.get() takes longer than all else that is done in Python for a small file, because it encodes the name
+    # and raises and catches a KeyError. The dict behind it has been there in every CPython from 3.8 to 3.14.
+    try:
+        raw: Union[str, bytes, None] = os.environ._data.get(_KEY)  # type: ignore[attr-defined]
+    except AttributeError:
+        return os.environ.get(_VARIABLE)
+    return raw
+
+
+_KEY = os.environ.encodekey(_VARIABLE) if hasattr(os.environ, "encodekey") else _VARIABLE

@@ -1,0 +1,221 @@
+"""copytree: shutil's, with the tree copied by the engine in many threads."""
+
+import os
+import shutil
+import stat
+import sys
+import time
+from typing import Any, Callable, Collection, Iterable, List, Optional, Sequence, TypeVar, Union
+
+from . import _api, _originals
+from ._config import DEFAULT, Config, Default, ErrorStrategy, active, checked, options_for
+from ._control import logger
+from ._errors import EACopyError, Operation, TreeError, error_from_failure
+from ._job import CopyJob, Filter
+from ._paths import StrOrBytesPath, are_bytes, encode_pair
+from ._strategy import run
+
+_Path = TypeVar("_Path", bound=StrOrBytesPath)
+
+#: ``ignore(directory, names)`` returns the names to leave out.
+Ignore = Callable[[Any, List[Any]], Iterable[Any]]
+#: ``copy_function(source, destination)``
+CopyFunction = Callable[[Any, Any], Any]
+
+# The functions that the engine itself can be, by what they copy beside the contents.
+_METADATA = (
+    ("stat", (_api.copy2, _originals.SHUTIL_COPY2)),
+    ("mode", (_api.copy, _originals.SHUTIL_COPY)),
+    ("none", (_api.copyfile, _originals.SHUTIL_COPYFILE)),
+)
+
+
+def copytree(
+    src: StrOrBytesPath,
+    dst: _Path,
+    symlinks: bool = False,
+    ignore: Optional[Ignore] = None,
+    copy_function: Union[CopyFunction, Default] = DEFAULT,
+    ignore_dangling_symlinks: bool = False,
+    dirs_exist_ok: Union[bool, Default] = DEFAULT,
+    *,
+    config: Optional[Config] = None,
+) -> _Path:
+    """Copies a directory with all that is in it, as :func:`shutil.copytree` does, but with many threads.
+
+    What fails is skipped, the rest is copied, and all failures are raised together at the end.
+
+    Args:
+        src: the directory.
+        dst: the name of the copy; parents that are missing are created.
+        symlinks: True copies symbolic links as links, False what they point to.
+        ignore: called in this thread as ``ignore(directory, names)`` for each directory before it is copied, with the
+            path as str or bytes like ``src``; returns the names to leave out.
+        copy_function: copy2 (the default), copy or copyfile, py_eacopy's or shutil's: the engine copies. Any other
+            function is called as ``copy_function(source, destination)`` for each file in turn, as in shutil.
+        ignore_dangling_symlinks: when links are followed: leave out those that lead nowhere.
+        dirs_exist_ok: False fails when a directory of the destination exists; default is the Config's.
+        config: default is the active one. Its ``preserve_metadata`` chooses copy2 or copy when ``copy_function`` is
+            left out, and its ``progress_callback`` is called for each file.
+
+    Returns:
+        dst, as given.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError, FileExistsError, PermissionError: ``src`` or ``dst`` itself is at fault.
+        shutil.Error: something below failed. ``args[0]`` is a list of (source, destination, reason); the exception is
+            a :class:`TreeError`, with the exceptions in ``errors``.
+        TypeError: an argument has the wrong type; the message names it.
+        ValueError: a path contains NUL.
+
+    Audit event: ``shutil.copytree`` with src and dst, once for the whole tree.
+    """
+    _check_callable("ignore", ignore, None, "a function of (directory, names), such as py_eacopy.ignore_patterns('*.tmp'),")
+    _check_callable("copy_function", copy_function, DEFAULT, "a function of (source, destination)")
+    sys.audit("shutil.copytree", src, dst)
+    config = active() if config is None else checked(config)
+    exist_ok = config.dirs_exist_ok if isinstance(dirs_exist_ok, Default) else bool(dirs_exist_ok)
+    source, destination = encode_pair(src, dst)
+    if are_bytes(src) != are_bytes(dst):
+        raise TypeError("src and dst must be of one kind: both str, or both bytes")
+
+    metadata: Optional[str]
+    if isinstance(copy_function, Default):
+        metadata = "stat" if config.preserve_metadata else "mode"
+    else:
+        metadata = metadata_of(copy_function)
+        if metadata is None:
+            _copy_with(copy_function, config, src, dst, bool(symlinks), ignore, bool(ignore_dangling_symlinks), exist_ok)
+            return dst
+    job = CopyJob(
+        trees=True,
+        items=((source, destination),),
+        options=options_for(config, metadata, not symlinks, bool(ignore_dangling_symlinks), exist_ok),
+        filter=_filter_of(ignore, are_bytes(src)) if ignore is not None else None,
+    )
+    run(job, config, as_bytes=are_bytes(src))
+    return dst
+
+
+def metadata_of(copy_function: CopyFunction) -> Optional[str]:
+    """What a function copies beside the contents, if the engine can stand in for it."""
+    for metadata, functions in _METADATA:
+        if any(copy_function is function for function in functions):
+            return metadata
+    return None
+
+
+def _check_callable(keyword: str, value: object, absent: object, wanted: str) -> None:
+    if value is not absent and not callable(value):
+        raise TypeError("%s must be %s, not %s" % (keyword, wanted.rstrip(","), _described(value)))
+
+
+def _described(value: object) -> str:
+    if isinstance(value, bool):
+        return "the bool %r; give flags by keyword, as in symlinks=True" % value
+    return type(value).__name__
+
+
+def _filter_of(ignore: Ignore, as_bytes: bool) -> Filter:
+    """Shutil's kind of filter as the engine's."""
+
+    def filter_names(directory: bytes, names: List[bytes]) -> Sequence[bool]:
+        own: List[Any] = list(names) if as_bytes else [os.fsdecode(name) for name in names]
+        result = ignore(directory if as_bytes else os.fsdecode(directory), list(own))
+        ignored = _as_collection(result)
+        return [name in ignored for name in own]
+
+    return filter_names
+
+
+def _as_collection(result: Iterable[Any]) -> Collection[Any]:
+    """What an ignore function returned, as something in which names are found quickly and more than once."""
+    if isinstance(result, (set, frozenset)):
+        return result
+    try:
+        return frozenset(result)
+    except TypeError:
+        raise TypeError(
+            "ignore must return the names to leave out as a set, a list or the like, not %s" % type(result).__name__
+        ) from None
+
+
+# Any other copy_function: shutil's own walk --------------------------------------------------------------------------
+
+
+class _Unstoppable(BaseException):
+    """Carries an exception out of a callback through shutil's walk, which would collect an OSError and go on."""
+
+
+def _copy_with(
+    copy_function: CopyFunction,
+    config: Config,
+    src: StrOrBytesPath,
+    dst: StrOrBytesPath,
+    symlinks: bool,
+    ignore: Optional[Ignore],
+    ignore_dangling_symlinks: bool,
+    dirs_exist_ok: bool,
+) -> None:
+    one_file = _OneFile(copy_function, config)
+    try:
+        _originals.copytree(src, dst, symlinks, ignore, one_file, ignore_dangling_symlinks, dirs_exist_ok)
+    except _Unstoppable as carrier:
+        assert carrier.__cause__ is not None
+        raise carrier.__cause__ from None
+    except OSError as error:
+        ours = _tree_failure(error, src, dst)
+        if config.error_strategy is not ErrorStrategy.IGNORE:
+            raise ours from None
+        for line in ours.args[0] if isinstance(ours, TreeError) else [ours]:
+            logger.warning("%s", line)
+
+
+def _tree_failure(error: OSError, src: StrOrBytesPath, dst: StrOrBytesPath) -> Exception:
+    if isinstance(error, EACopyError) or (error.errno is None and not isinstance(error, shutil.Error)):
+        return error
+    if isinstance(error, shutil.Error):
+        return TreeError((), error.args[0])
+    source, destination = os.fspath(src), os.fspath(dst)
+    operation = Operation.LIST_DIRECTORY if error.filename == source else Operation.MAKE_DIRECTORY
+    return error_from_failure(error.errno, operation, source, destination)
+
+
+class _OneFile:
+    """A caller's copy_function with what the Config adds to it: progress, and further tries."""
+
+    def __init__(self, function: CopyFunction, config: Config) -> None:
+        self._function = function
+        self._progress = config.progress_callback
+        self._tries = 1 + (config.retry_count if config.error_strategy is ErrorStrategy.RETRY else 0)
+        self._delay = config.retry_delay
+
+    def __call__(self, source: Any, destination: Any) -> Any:
+        for left in reversed(range(self._tries)):
+            self._report(0, source)
+            try:
+                result = self._function(source, destination)
+            except (shutil.SameFileError, shutil.SpecialFileError) as error:
+                # Shutil's walk takes the argument of an Error for a list of failures.
+                raise shutil.Error([(source, destination, str(error))]) from error
+            except OSError:
+                if not left:
+                    raise
+                time.sleep(self._delay)
+            else:
+                self._report(1, source)
+                return result
+        raise AssertionError("not reached")
+
+    def _report(self, done: int, source: Any) -> None:
+        if self._progress is None:
+            return
+        try:
+            status = os.stat(source)
+        except OSError:
+            return  # the copy_function itself will find out
+        if stat.S_ISREG(status.st_mode):
+            try:
+                self._progress(done * status.st_size, status.st_size, os.fsdecode(source))
+            except BaseException as error:
+                raise _Unstoppable from error
