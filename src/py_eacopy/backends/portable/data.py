@@ -9,6 +9,7 @@ import errno
 import io
 import os
 import stat
+import sys
 import time
 from typing import Callable, List, Optional, Tuple
 
@@ -17,10 +18,8 @@ from ..._job import CopyOptions
 from . import system
 from .monitor import Monitor
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:
-    pass
 
 CLONE = "clone"
 COPY_FILE_RANGE = "copy_file_range"
@@ -56,6 +55,8 @@ _READ, _WRITE, _COPY = Operation.READ, Operation.WRITE, Operation.COPY
 
 def clone(source: int, target: int, monitor: Monitor) -> int:
     """Makes a file share all its data with another. Returns 0, or an errno that means that there is no cloning here."""
+    if sys.platform == "win32":
+        return errno.EOPNOTSUPP
     if system.FICLONE is None:
         return errno.EOPNOTSUPP
     monitor.operation, monitor.offset = Operation.CLONE, 0
@@ -89,7 +90,9 @@ def copy_data(
     """
     size = source_info.st_size
     regular = stat.S_ISREG(source_info.st_mode) and (target_info is None or stat.S_ISREG(target_info.st_mode))
-    sparse = regular and system.SPARSE and source_info.st_blocks * 512 + source_info.st_blksize < size
+    sparse = False
+    if sys.platform != "win32" and regular and system.SPARSE:
+        sparse = source_info.st_blocks * 512 + source_info.st_blksize < size
     if not regular or size == 0 or (size < BUFFER_MAXIMUM and not sparse):
         copied = _stream(source, target, size if regular else 0, options.buffer_size, monitor)
         # What was there before may have been longer, where it could not be truncated.
@@ -204,6 +207,8 @@ class _Transfer:
 
     def copy_extents(self, size: int) -> int:
         """Copies the stretches with data and leaves the holes between them. Returns the size of the copy."""
+        if sys.platform == "win32":
+            return self.copy_range(0, size)
         source, monitor = self._source, self._monitor
         offset = 0
         while offset < size:
@@ -230,6 +235,8 @@ class _Transfer:
         return min(size, os.fstat(source).st_size)
 
     def _copy_file_range(self, offset: int, count: int) -> int:
+        if sys.platform != "linux":
+            return 0
         self._monitor.operation, self._monitor.offset = _COPY, offset
         try:
             return os.copy_file_range(self._source, self._target, count, offset, offset)
@@ -241,6 +248,8 @@ class _Transfer:
             return 0
 
     def _sendfile(self, offset: int, count: int) -> int:
+        if sys.platform != "linux":
+            return 0
         self._monitor.operation, self._monitor.offset = _COPY, offset
         try:
             # It writes at the destination's own position.

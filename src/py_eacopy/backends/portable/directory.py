@@ -58,7 +58,7 @@ class DirectoryCache:
         self._capacity = capacity
         self._lock = threading.Lock()
         # Open and not pinned; the one used last is at the end.
-        self._idle: "collections.OrderedDict[Directory, None]" = collections.OrderedDict()
+        self._idle: collections.OrderedDict[Directory, None] = collections.OrderedDict()
         self._roots: Dict[Directory, None] = {}  # have nothing above them to be opened again from, so stay open
 
     def open(self, parent: Optional[Directory], name: str, follow: bool) -> Tuple[Directory, os.stat_result]:

@@ -46,7 +46,7 @@ class _Question:
     def __init__(self, directory: bytes, names: List[bytes]) -> None:
         self.directory = directory
         self.names = names
-        self.answer: "queue.SimpleQueue[Sequence[bool]]" = queue.SimpleQueue()
+        self.answer: queue.SimpleQueue[Sequence[bool]] = queue.SimpleQueue()
 
 
 class Job:
@@ -76,7 +76,7 @@ class Job:
         self.cache = DirectoryCache(directories)
         self.scheduler = Scheduler(threads, self._make_worker, self._crashed)
         self._workers: List[Worker] = []
-        self._inbox: "queue.SimpleQueue[Any]" = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._awake = False  # a wake-up is in the inbox
         self._errors: List[EACopyError] = []
         self._interruptions: List[EACopyError] = []

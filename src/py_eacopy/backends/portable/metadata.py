@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import sys
 from typing import List, Optional, Tuple, Union
 
 from ..._errors import Operation
@@ -58,7 +59,7 @@ def set_metadata(
 def read_attributes(source: Union[int, str], monitor: Monitor, follow_symlinks: bool = True) -> Attributes:
     """The extended attributes that can be read; none in most cases."""
     attributes: Attributes = []
-    if not system.XATTR:
+    if sys.platform != "linux":
         return attributes
     monitor.operation = _SET_ATTRIBUTES
     try:
@@ -79,6 +80,8 @@ def read_attributes(source: Union[int, str], monitor: Monitor, follow_symlinks: 
 def write_attributes(
     target: Union[int, str], attributes: Attributes, monitor: Monitor, follow_symlinks: bool = True
 ) -> None:
+    if sys.platform != "linux":
+        return
     monitor.operation = _SET_ATTRIBUTES
     for name, value in attributes:
         try:
@@ -104,9 +107,7 @@ def copy_link_metadata(
     monitor.operation = _SET_TIMES
     if os.utime in os.supports_follow_symlinks:
         try:
-            os.utime(
-                target, ns=(info.st_atime_ns, info.st_mtime_ns), dir_fd=target_directory, follow_symlinks=False
-            )
+            os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns), dir_fd=target_directory, follow_symlinks=False)
         except OSError as error:
             if error.errno not in system.NOT_SUPPORTED:
                 raise

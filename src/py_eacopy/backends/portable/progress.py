@@ -104,5 +104,3 @@ class ProgressBoard:
             if copied > flight.told and copied < flight.total and now - flight.told_at >= INTERVAL:
                 flight.told, flight.told_at = copied, now
                 self._callback(copied, flight.total, flight.path)
-
-

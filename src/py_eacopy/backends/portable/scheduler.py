@@ -42,7 +42,7 @@ class Scheduler:
         self._stack: List[Task] = []
         self._items: Deque[Task] = collections.deque()
         # One for each task; None in it: the thread is to end.
-        self._permits: "queue.SimpleQueue[Optional[bool]]" = queue.SimpleQueue()
+        self._permits: queue.SimpleQueue[Optional[bool]] = queue.SimpleQueue()
         self._threads: List[threading.Thread] = []
 
     # For the coordinator ---------------------------------------------------------------------------------------

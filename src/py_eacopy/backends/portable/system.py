@@ -6,6 +6,9 @@ import shutil
 import sys
 from typing import FrozenSet, Optional
 
+if sys.platform != "win32":
+    import fcntl
+
 WINDOWS = os.name == "nt"
 
 #: Names can be looked up in open directories: nothing swapped in on the way leads elsewhere, and no path is too long.
@@ -31,10 +34,8 @@ DIRECTORY_FLAGS = os.O_RDONLY | _COMMON | getattr(os, "O_DIRECTORY", 0)
 
 def _kernel_copies_ranges() -> bool:
     """Before Linux 5.3 copy_file_range answers 0 on some network file systems although there is data."""
-    if not hasattr(os, "copy_file_range"):
+    if sys.platform != "linux" or not hasattr(os, "copy_file_range"):
         return False
-    if sys.platform != "linux":
-        return True
     numbers = os.uname().release.split(".")
     try:
         return (int(numbers[0]), int(numbers[1])) >= (5, 3)
@@ -46,17 +47,19 @@ COPY_FILE_RANGE = _kernel_copies_ranges()
 #: Elsewhere sendfile sends to sockets only.
 SENDFILE = sys.platform == "linux" and hasattr(os, "sendfile")
 SPARSE = hasattr(os, "SEEK_DATA") and hasattr(os, "SEEK_HOLE")
-XATTR = hasattr(os, "listxattr")
+XATTR = sys.platform == "linux"  # Python has them nowhere else
 FLAGS = hasattr(os, "chflags")
 
-try:
-    import fcntl
-except ImportError:
-    FICLONE: Optional[int] = None
-else:
+
+def _ficlone() -> Optional[int]:
+    if sys.platform != "linux":
+        return None
     # _IOW(0x94, 9, int); these processors number the direction of an ioctl in their own way.
-    _odd = os.uname().machine.startswith(("mips", "ppc", "powerpc", "sparc", "alpha"))
-    FICLONE = (0x80049409 if _odd else 0x40049409) if sys.platform == "linux" else None
+    return 0x80049409 if os.uname().machine.startswith(("mips", "ppc", "sparc", "alpha")) else 0x40049409
+
+
+#: The ioctl that makes a file share all its data with another.
+FICLONE = _ficlone()
 
 
 def capabilities() -> FrozenSet[str]:
@@ -86,14 +89,12 @@ def set_blocking(descriptor: int) -> None:
 
 def sync(descriptor: int) -> None:
     """Makes an open file or directory durable."""
-    try:
-        full = getattr(fcntl, "F_FULLFSYNC", None) if not WINDOWS else None
-        if full is not None:
-            # On macOS fsync only hands the data to the drive.
-            fcntl.fcntl(descriptor, full)
+    if sys.platform == "darwin":
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)  # fsync only hands the data to the drive
             return
-    except OSError:
-        pass
+        except OSError:
+            pass
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -124,7 +125,7 @@ def long_path(path: str) -> str:
 def free_space(descriptor: int, path: str) -> int:
     """Free bytes for this user where an open file is; 0 when unknown."""
     try:
-        if hasattr(os, "fstatvfs"):
+        if sys.platform != "win32":
             answer = os.fstatvfs(descriptor)
             return answer.f_bavail * answer.f_frsize
         return shutil.disk_usage(os.path.dirname(os.path.abspath(path))).free

@@ -270,7 +270,7 @@ def _list(worker: Worker, tree: Tree, parent: Optional[_Node], name: str, source
     with os.scandir(where) as entries:
         if job.filter is None:
             return _Listing(entries)
-        found: "List[os.DirEntry[str]]" = list(entries)
+        found: List[os.DirEntry[str]] = list(entries)
     path, _ = _paths(tree, parent, name)
     leave_out = job.ask_filter(os.fsencode(path), [os.fsencode(entry.name) for entry in found])
     return _Listing(entry for entry, left_out in zip(found, leave_out) if not left_out)

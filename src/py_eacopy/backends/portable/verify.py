@@ -1,6 +1,7 @@
 """Reading both files again to see that the copy is one."""
 
 import os
+import sys
 
 from ..._errors import Operation
 from .data import BUFFER_MAXIMUM
@@ -10,7 +11,7 @@ from .monitor import Monitor
 def compare_data(source: int, target: int, monitor: Monitor) -> None:
     """Fails with Operation.VERIFY, errno 0 and the offset of the first difference when there is one."""
     monitor.operation, monitor.offset = Operation.VERIFY, 0
-    if hasattr(os, "posix_fadvise"):
+    if sys.platform == "linux":
         # Read what the device has, not what the cache remembers. Only clean pages can be dropped.
         try:
             os.fsync(target)

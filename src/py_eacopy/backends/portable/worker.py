@@ -56,7 +56,7 @@ class Worker(Monitor):
         self.items_done = 0
         self.in_flight = 0  # bytes of the file that is being copied
         self._path = ""
-        self._flight: "Optional[Flight]" = None
+        self._flight: Optional[Flight] = None
         self._size_known = False
 
     # Monitor ---------------------------------------------------------------------------------------------------
