@@ -7,6 +7,7 @@ from typing import Any, Callable, Optional, TypeVar, Union, overload
 
 from . import _originals
 from ._config import Config, active, checked, options_for
+from ._control import Control, refuse_inside_callback
 from ._errors import EACopyError, Operation, error_from_failure, use_bytes_paths
 from ._job import CopyJob
 from ._paths import BytesPath, StrOrBytesPath, StrPath, are_bytes, encode_pair
@@ -21,18 +22,24 @@ _audit = sys.audit
 
 
 def copyfile(
-    src: StrOrBytesPath, dst: _Path, *, follow_symlinks: bool = True, config: Optional[Config] = None
+    src: StrOrBytesPath,
+    dst: _Path,
+    *,
+    follow_symlinks: bool = True,
+    config: Optional[Config] = None,
+    control: Optional[Control] = None,
 ) -> _Path:
     """Copies the contents of a file, without mode or times, as :func:`shutil.copyfile` does.
 
-    A file that is at the destination is overwritten in place, through a symbolic link too; ``Config.atomic`` replaces it
-    as a whole instead.
+    A file that is at the destination is overwritten in place, through a symbolic link too; with ``Config.atomic`` it is
+    replaced as a whole.
 
     Args:
         src: the file.
         dst: the complete name of the copy; no directory.
         follow_symlinks: False makes a new symbolic link when ``src`` is one.
         config: default is the active one.
+        control: cancels and watches the copy from another thread.
 
     Returns:
         dst, as given.
@@ -46,21 +53,40 @@ def copyfile(
     Audit event: ``shutil.copyfile`` with src and dst.
     """
     _audit("shutil.copyfile", src, dst)
-    _copy(src, dst, "none", follow_symlinks, config)
+    _copy(src, dst, "none", follow_symlinks, config, control)
     return dst
 
 
 @overload
-def copy(src: StrPath, dst: _Str, *, follow_symlinks: bool = True, config: Optional[Config] = None) -> Union[_Str, str]: ...
+def copy(
+    src: StrPath,
+    dst: _Str,
+    *,
+    follow_symlinks: bool = True,
+    config: Optional[Config] = None,
+    control: Optional[Control] = None,
+) -> Union[_Str, str]: ...
 
 
 @overload
 def copy(
-    src: BytesPath, dst: _Bytes, *, follow_symlinks: bool = True, config: Optional[Config] = None
+    src: BytesPath,
+    dst: _Bytes,
+    *,
+    follow_symlinks: bool = True,
+    config: Optional[Config] = None,
+    control: Optional[Control] = None,
 ) -> Union[_Bytes, bytes]: ...
 
 
-def copy(src: Any, dst: Any, *, follow_symlinks: bool = True, config: Optional[Config] = None) -> Any:
+def copy(
+    src: Any,
+    dst: Any,
+    *,
+    follow_symlinks: bool = True,
+    config: Optional[Config] = None,
+    control: Optional[Control] = None,
+) -> Any:
     """Copies a file with its mode, as :func:`shutil.copy` does.
 
     Args:
@@ -68,6 +94,7 @@ def copy(src: Any, dst: Any, *, follow_symlinks: bool = True, config: Optional[C
         dst: the name of the copy, or a directory that is to hold it under its own name.
         follow_symlinks: False makes a new symbolic link when ``src`` is one.
         config: default is the active one.
+        control: cancels and watches the copy from another thread.
 
     Returns:
         the path of the copy: dst as given, or joined with the name of ``src``.
@@ -80,23 +107,40 @@ def copy(src: Any, dst: Any, *, follow_symlinks: bool = True, config: Optional[C
     dst = _inside(src, dst)
     _audit("shutil.copyfile", src, dst)
     _audit("shutil.copymode", src, dst)
-    _copy(src, dst, "mode", follow_symlinks, config)
+    _copy(src, dst, "mode", follow_symlinks, config, control)
     return dst
 
 
 @overload
 def copy2(
-    src: StrPath, dst: _Str, *, follow_symlinks: bool = True, config: Optional[Config] = None
+    src: StrPath,
+    dst: _Str,
+    *,
+    follow_symlinks: bool = True,
+    config: Optional[Config] = None,
+    control: Optional[Control] = None,
 ) -> Union[_Str, str]: ...
 
 
 @overload
 def copy2(
-    src: BytesPath, dst: _Bytes, *, follow_symlinks: bool = True, config: Optional[Config] = None
+    src: BytesPath,
+    dst: _Bytes,
+    *,
+    follow_symlinks: bool = True,
+    config: Optional[Config] = None,
+    control: Optional[Control] = None,
 ) -> Union[_Bytes, bytes]: ...
 
 
-def copy2(src: Any, dst: Any, *, follow_symlinks: bool = True, config: Optional[Config] = None) -> Any:
+def copy2(
+    src: Any,
+    dst: Any,
+    *,
+    follow_symlinks: bool = True,
+    config: Optional[Config] = None,
+    control: Optional[Control] = None,
+) -> Any:
     """Copies a file with its mode, times, extended attributes and flags, as :func:`shutil.copy2` does.
 
     Args, result and errors are those of :func:`copy`.
@@ -106,7 +150,7 @@ def copy2(src: Any, dst: Any, *, follow_symlinks: bool = True, config: Optional[
     dst = _inside(src, dst)
     _audit("shutil.copyfile", src, dst)
     _audit("shutil.copystat", src, dst)
-    _copy(src, dst, "stat", follow_symlinks, config)
+    _copy(src, dst, "stat", follow_symlinks, config, control)
     return dst
 
 
@@ -132,7 +176,7 @@ def copymode(
 def copystat(
     src: StrOrBytesPath, dst: StrOrBytesPath, *, follow_symlinks: bool = True, config: Optional[Config] = None
 ) -> None:
-    """Copies mode, times, extended attributes and flags from one file or directory to another, as :func:`shutil.copystat` does.
+    """Copies mode, times, extended attributes and flags to another file or directory, as :func:`shutil.copystat` does.
 
     Args:
         src, dst: two files or directories that exist.
@@ -147,12 +191,20 @@ def copystat(
     _copy_metadata(_originals.copystat, Operation.SET_ATTRIBUTES, src, dst, follow_symlinks, config)
 
 
-def _copy(src: StrOrBytesPath, dst: StrOrBytesPath, metadata: str, follow_symlinks: bool, config: Optional[Config]) -> None:
+def _copy(
+    src: StrOrBytesPath,
+    dst: StrOrBytesPath,
+    metadata: str,
+    follow_symlinks: bool,
+    config: Optional[Config],
+    control: Optional[Control],
+) -> None:
     config = active() if config is None else checked(config)
     source, destination = encode_pair(src, dst)
     options = options_for(config, metadata, bool(follow_symlinks))
     # The direct path: a small file that needs nothing of what only a job can do.
-    if config.progress_callback is None and options.error_strategy == "raise":
+    if control is None and config.progress_callback is None and options.error_strategy == "raise":
+        refuse_inside_callback()
         try:
             if backend_for(config).copy_file(source, destination, options) != NEEDS_JOB:
                 return
@@ -160,7 +212,7 @@ def _copy(src: StrOrBytesPath, dst: StrOrBytesPath, metadata: str, follow_symlin
             if are_bytes(src):
                 use_bytes_paths(error)
             raise
-    run(CopyJob(trees=False, items=((source, destination),), options=options), config, as_bytes=are_bytes(src))
+    run(CopyJob(trees=False, items=((source, destination),), options=options), config, control, as_bytes=are_bytes(src))
 
 
 def _inside(src: Any, dst: Any) -> Any:

@@ -155,7 +155,7 @@ def _assigned(config: "Config", field: "attr.Attribute[Any]", value: Any) -> Any
     on_setattr=[attr.setters.convert, attr.setters.validate, _assigned],
 )
 class Config:
-    """How to copy. Every field is checked, also when it is assigned later; a bad value is a :class:`ConfigurationError`.
+    """How to copy. Every field is checked, when it is assigned later too; a bad value is a ConfigurationError.
 
     Attributes:
         thread_count: threads that copy a tree, a batch or one large file; 1 to 1024.

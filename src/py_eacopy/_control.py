@@ -3,11 +3,12 @@
 All callbacks run in the thread that runs the job; :meth:`Control.cancel` and :meth:`Control.snapshot` may be called from any.
 """
 
+import contextlib
 import logging
 import threading
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, Iterator, List, Optional
 
-from ._errors import EACopyError
+from ._errors import CallbackError, EACopyError
 from ._report import Snapshot
 
 #: ``callback(copied_bytes, total_bytes, filename)``
@@ -17,17 +18,27 @@ logger = logging.getLogger("py_eacopy")
 
 
 class Control:
-    """Cancels and watches one job.
+    """Cancels and watches one call, from any thread::
+
+        control = py_eacopy.Control()
+        threading.Timer(60, control.cancel).start()
+        py_eacopy.copytree("a", "b", control=control)
+
+    It serves one call at a time. Once cancelled it stays so, and a call that is given it does not begin.
 
     Args:
-        progress: called per file: first (0, total, name), then as it goes, last (total, total, name).
-        ignore_errors: log each error as a warning when it happens, because no exception will tell of it.
+        progress: called per file: first (0, total, name), then as it goes, last (total, total, name). None takes the
+            Config's ``progress_callback``.
+
+    Attributes:
+        errors: what has failed so far, in order.
     """
 
-    def __init__(self, progress: Optional[ProgressCallback] = None, *, ignore_errors: bool = False) -> None:
+    def __init__(self, progress: Optional[ProgressCallback] = None) -> None:
         self.progress = progress
         self.errors: List[EACopyError] = []
-        self._ignore_errors = ignore_errors
+        #: Log each error as a warning when it happens, because no exception will tell of it. Set by the strategy.
+        self.ignore_errors = False
         self._lock = threading.Lock()
         self._cancelled = False
         self._canceller: Optional[Callable[[], None]] = None
@@ -72,7 +83,29 @@ class Control:
     def record(self, error: EACopyError) -> None:
         """Something failed. Called in the job's thread, once for each failure, in order."""
         self.errors.append(error)
-        if self._ignore_errors:
+        if self.ignore_errors:
             logger.warning("%s", error)
         else:
             logger.debug("%s", error)
+
+
+_calling_back = threading.local()
+
+
+@contextlib.contextmanager
+def calling_back() -> Iterator[None]:
+    """Marks this thread as being inside a progress callback."""
+    _calling_back.active = True
+    try:
+        yield
+    finally:
+        _calling_back.active = False
+
+
+def refuse_inside_callback() -> None:
+    """A copy that is begun inside a progress callback would hold up the one that called back: that is an error."""
+    if getattr(_calling_back, "active", False):
+        raise CallbackError(
+            "a progress callback cannot copy: it would hold up the copy that called it; copy after that has returned, "
+            "or in another thread"
+        )

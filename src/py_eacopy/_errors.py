@@ -42,6 +42,7 @@ import enum
 import errno
 import os
 import shutil
+import stat
 from typing import Dict, Optional, Sequence, Tuple, Type, Union
 
 AnyPath = Union[str, bytes]
@@ -366,14 +367,11 @@ _CLASS_OF_KIND: Dict[ErrorKind, Type[EACopyError]] = {
     ErrorKind.UNKNOWN: UnknownError,
 }
 
-_NETWORK_ERRNOS = frozenset(
-    getattr(errno, name)
-    for name in (
-        "ENETDOWN ENETUNREACH ENETRESET ECONNABORTED ECONNRESET ECONNREFUSED ENOTCONN ESHUTDOWN EHOSTDOWN "
-        "EHOSTUNREACH EPIPE ESTALE EREMOTEIO ENOLINK ECOMM"
-    ).split()
-    if hasattr(errno, name)
+_NETWORK_ERRNO_NAMES = (
+    *("ENETDOWN", "ENETUNREACH", "ENETRESET", "ECONNABORTED", "ECONNRESET", "ECONNREFUSED", "ENOTCONN", "ESHUTDOWN"),
+    *("EHOSTDOWN", "EHOSTUNREACH", "EPIPE", "ESTALE", "EREMOTEIO", "ENOLINK", "ECOMM"),
 )
+_NETWORK_ERRNOS = frozenset(getattr(errno, name) for name in _NETWORK_ERRNO_NAMES if hasattr(errno, name))
 
 _WRITING = frozenset(
     {Operation.WRITE, Operation.COPY, Operation.CLONE, Operation.TRUNCATE, Operation.SYNC, Operation.CLOSE}
@@ -381,7 +379,10 @@ _WRITING = frozenset(
 
 
 def classify(number: int, operation: Operation) -> ErrorKind:
-    """The kind for an errno met in an operation. The engine has the same table (``eac_classify``); a test holds them equal."""
+    """The kind for an errno met in an operation.
+
+    The engine has the same table (``eac_classify``); a test holds the two equal.
+    """
     if operation in (Operation.SAME_FILE, Operation.SPECIAL_FILE):
         return ErrorKind.INVALID_ARGUMENT
     if operation is Operation.VERIFY and number == 0:
@@ -397,7 +398,8 @@ def classify(number: int, operation: Operation) -> ErrorKind:
     if number in (errno.EEXIST, errno.ENOTEMPTY):
         return ErrorKind.DESTINATION_EXISTS
     if number == errno.EISDIR:
-        return ErrorKind.INVALID_ARGUMENT if operation in (Operation.OPEN_SOURCE, Operation.READ) else ErrorKind.DESTINATION_EXISTS
+        reading = operation in (Operation.OPEN_SOURCE, Operation.READ)
+        return ErrorKind.INVALID_ARGUMENT if reading else ErrorKind.DESTINATION_EXISTS
     if number in (errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP):
         return ErrorKind.PATH
     if number in (errno.ENOSPC, errno.EDQUOT):
@@ -448,7 +450,9 @@ _WHILE: Dict[Operation, str] = {
 _REMEDY: Dict[ErrorKind, str] = {
     ErrorKind.FILE_NOT_FOUND: "check that the path exists",
     ErrorKind.DIRECTORY_NOT_FOUND: "check that the directory exists; a parent of a file is not created",
-    ErrorKind.PERMISSION_DENIED: "check the owner and mode of the file and its directory, and whether it is mounted read-only",
+    ErrorKind.PERMISSION_DENIED: (
+        "check the owner and mode of the file and its directory, and whether it is mounted read-only"
+    ),
     ErrorKind.PATH: "check each component of the path",
     ErrorKind.DISK_FULL: "free space at the destination, or raise the quota",
     ErrorKind.FILE_TOO_LARGE: "the destination's file system, or the process's file size limit, is too small for it",
@@ -544,9 +548,9 @@ def _reason(
     state: Optional[DestinationState],
 ) -> str:
     if operation is Operation.SAME_FILE:
-        return "{!r} and {!r} are the same file".format(source, destination)
+        return "%r and %r are the same file" % (source, destination)
     if operation is Operation.SPECIAL_FILE:
-        return "`%s` is a named pipe" % _text(source)
+        return _special_file(source, destination)
     if operation is Operation.VERIFY and number == 0:
         return "the copy differs from its source (at offset %d)" % offset
     parts = [os.strerror(number) if number else "failed"]
@@ -562,6 +566,20 @@ def _reason(
     if kind in _REMEDY:
         parts.append(_REMEDY[kind])
     return "; ".join(parts)
+
+
+def _special_file(source: Optional[AnyPath], destination: Optional[AnyPath]) -> str:
+    """Says which of the two is what; for the message alone, so that a path that has changed meanwhile does no harm."""
+    for path in (source, destination):
+        try:
+            mode = os.stat(path or "").st_mode
+        except OSError:
+            continue
+        if stat.S_ISFIFO(mode):
+            return "`%s` is a named pipe" % _text(path)
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            return "`%s` is a device, and has no contents to copy in a tree" % _text(path)
+    return "`%s` is a named pipe" % _text(source)
 
 
 def _text(path: Optional[AnyPath]) -> str:

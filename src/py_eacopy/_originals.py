@@ -1,4 +1,4 @@
-"""shutil's functions as they were when this package was imported, seeing each other rather than what replaces them later.
+"""shutil's functions as they were when this package was imported, and as they stay when shutil is patched.
 
 A function of shutil finds its helpers in shutil's own namespace. While :func:`py_eacopy.patched_shutil` is in force, or
 somebody else patches shutil, it would find the replacements there; these copies look into a namespace of their own.

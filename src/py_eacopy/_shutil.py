@@ -34,15 +34,16 @@ def move(
     *,
     config: Optional[Config] = None,
 ) -> Union[_Path, str, bytes, None]:
-    """Moves a file or a directory, as :func:`shutil.move` does: renames where it can, copies with the engine and removes elsewhere.
+    """Moves a file or a directory, as :func:`shutil.move` does.
 
-    The source is removed only when all of it was copied. Metadata is kept, whatever ``Config.preserve_metadata`` says.
+    It renames where the system can. Elsewhere it copies with the engine, and removes the source when all of it was
+    copied. Metadata is kept, whatever ``Config.preserve_metadata`` says.
 
     Args:
         src: the file or directory.
         dst: its new name, or a directory that is to hold it under its own name.
         copy_function: as for :func:`copytree`; default is copy2.
-        config: default is the active one. Its IGNORE counts as RAISE here, since what was not copied must not be removed.
+        config: default is the active one. Its IGNORE counts as RAISE here: what was not copied must not be removed.
 
     Returns:
         the new path: dst as given, or joined with the name of ``src``; None when ``src`` is the directory ``dst``
@@ -73,10 +74,12 @@ def move(
         moved: Union[_Path, str, bytes, None] = _originals.move_with(copy_tree)(src, dst, copy_file)
         return moved
     except OSError as error:
-        if isinstance(error, EACopyError) or (error.errno is None and not isinstance(error, shutil.Error)):
+        if isinstance(error, EACopyError):
             raise
         if isinstance(error, shutil.Error):
             raise MoveError(*error.args) from None
+        if error.errno is None:
+            raise
         raise error_from_failure(error.errno, Operation.REMOVE, error.filename, error.filename2) from error
 
 

@@ -1,4 +1,4 @@
-"""Picks the backend, runs a job in it, and decides which failures are raised. Every copy but a small single file goes this way."""
+"""Picks the backend, runs a job in it, and decides which of its failures are raised."""
 
 import functools
 import os
@@ -7,8 +7,8 @@ from typing import Dict, FrozenSet, Optional, Union
 
 import attr
 
-from ._config import BACKENDS, Config, active, checked
-from ._control import Control
+from ._config import BACKENDS, Config, ErrorStrategy, active, checked
+from ._control import Control, refuse_inside_callback
 from ._errors import ConfigurationError, EACopyError, UnsupportedError, tree_error, use_bytes_paths
 from ._job import CopyJob
 from ._report import CopyReport
@@ -61,9 +61,9 @@ def run(job: CopyJob, config: Config, control: Optional[Control] = None, *, as_b
         EACopyError: the failure, when it is a single one and that of a whole item.
         TreeError: all other failures.
     """
+    refuse_inside_callback()
     ignore_errors = job.options.error_strategy == "ignore"
-    if control is None:
-        control = Control(config.progress_callback, ignore_errors=ignore_errors)
+    control = prepared(control, config)
     try:
         report = backend_for(config).run(job, control)
     except EACopyError as error:
@@ -71,13 +71,24 @@ def run(job: CopyJob, config: Config, control: Optional[Control] = None, *, as_b
             use_bytes_paths(error)
         raise
     if as_bytes:
-        for error in report.errors:
-            use_bytes_paths(error)
+        for failure in report.errors:
+            use_bytes_paths(failure)
     if report.errors and not ignore_errors:
         if len(report.errors) == 1 and report.errors[0].root:
             raise report.errors[0]
         raise tree_error(report.errors)
     return report
+
+
+def prepared(control: Optional[Control], config: Config) -> Control:
+    """The control of a call, told what the Config says about progress and errors."""
+    if control is None:
+        control = Control()
+    if control.progress is None:
+        control.progress = config.progress_callback
+    control.ignore_errors = config.error_strategy is ErrorStrategy.IGNORE
+    control.errors.clear()
+    return control
 
 
 # Picking --------------------------------------------------------------------------------------------------------------

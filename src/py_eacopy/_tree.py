@@ -1,5 +1,6 @@
 """copytree: shutil's, with the tree copied by the engine in many threads."""
 
+import errno
 import os
 import shutil
 import stat
@@ -9,11 +10,11 @@ from typing import Any, Callable, Collection, Iterable, List, Optional, Sequence
 
 from . import _api, _originals
 from ._config import DEFAULT, Config, Default, ErrorStrategy, active, checked, options_for
-from ._control import logger
+from ._control import Control, calling_back, logger, refuse_inside_callback
 from ._errors import EACopyError, Operation, TreeError, error_from_failure
 from ._job import CopyJob, Filter
 from ._paths import StrOrBytesPath, are_bytes, encode_pair
-from ._strategy import run
+from ._strategy import prepared, run
 
 _Path = TypeVar("_Path", bound=StrOrBytesPath)
 
@@ -40,6 +41,7 @@ def copytree(
     dirs_exist_ok: Union[bool, Default] = DEFAULT,
     *,
     config: Optional[Config] = None,
+    control: Optional[Control] = None,
 ) -> _Path:
     """Copies a directory with all that is in it, as :func:`shutil.copytree` does, but with many threads.
 
@@ -57,6 +59,7 @@ def copytree(
         dirs_exist_ok: False fails when a directory of the destination exists; default is the Config's.
         config: default is the active one. Its ``preserve_metadata`` chooses copy2 or copy when ``copy_function`` is
             left out, and its ``progress_callback`` is called for each file.
+        control: cancels and watches the copy from another thread.
 
     Returns:
         dst, as given.
@@ -70,7 +73,7 @@ def copytree(
 
     Audit event: ``shutil.copytree`` with src and dst, once for the whole tree.
     """
-    _check_callable("ignore", ignore, None, "a function of (directory, names), such as py_eacopy.ignore_patterns('*.tmp'),")
+    _check_callable("ignore", ignore, None, "None or a function of (directory, names)")
     _check_callable("copy_function", copy_function, DEFAULT, "a function of (source, destination)")
     sys.audit("shutil.copytree", src, dst)
     config = active() if config is None else checked(config)
@@ -85,7 +88,8 @@ def copytree(
     else:
         metadata = metadata_of(copy_function)
         if metadata is None:
-            _copy_with(copy_function, config, src, dst, bool(symlinks), ignore, bool(ignore_dangling_symlinks), exist_ok)
+            arguments = (src, dst, bool(symlinks), ignore, bool(ignore_dangling_symlinks), exist_ok)
+            _copy_with(copy_function, config, prepared(control, config), *arguments)
             return dst
     job = CopyJob(
         trees=True,
@@ -93,7 +97,7 @@ def copytree(
         options=options_for(config, metadata, not symlinks, bool(ignore_dangling_symlinks), exist_ok),
         filter=_filter_of(ignore, are_bytes(src)) if ignore is not None else None,
     )
-    run(job, config, as_bytes=are_bytes(src))
+    run(job, config, control, as_bytes=are_bytes(src))
     return dst
 
 
@@ -107,7 +111,7 @@ def metadata_of(copy_function: CopyFunction) -> Optional[str]:
 
 def _check_callable(keyword: str, value: object, absent: object, wanted: str) -> None:
     if value is not absent and not callable(value):
-        raise TypeError("%s must be %s, not %s" % (keyword, wanted.rstrip(","), _described(value)))
+        raise TypeError("%s must be %s, not %s" % (keyword, wanted, _described(value)))
 
 
 def _described(value: object) -> str:
@@ -150,6 +154,7 @@ class _Unstoppable(BaseException):
 def _copy_with(
     copy_function: CopyFunction,
     config: Config,
+    control: Control,
     src: StrOrBytesPath,
     dst: StrOrBytesPath,
     symlinks: bool,
@@ -157,7 +162,8 @@ def _copy_with(
     ignore_dangling_symlinks: bool,
     dirs_exist_ok: bool,
 ) -> None:
-    one_file = _OneFile(copy_function, config)
+    refuse_inside_callback()
+    one_file = _OneFile(copy_function, config, control)
     try:
         _originals.copytree(src, dst, symlinks, ignore, one_file, ignore_dangling_symlinks, dirs_exist_ok)
     except _Unstoppable as carrier:
@@ -172,26 +178,29 @@ def _copy_with(
 
 
 def _tree_failure(error: OSError, src: StrOrBytesPath, dst: StrOrBytesPath) -> Exception:
-    if isinstance(error, EACopyError) or (error.errno is None and not isinstance(error, shutil.Error)):
+    if isinstance(error, EACopyError):
         return error
     if isinstance(error, shutil.Error):
         return TreeError((), error.args[0])
+    if error.errno is None:
+        return error
     source, destination = os.fspath(src), os.fspath(dst)
     operation = Operation.LIST_DIRECTORY if error.filename == source else Operation.MAKE_DIRECTORY
     return error_from_failure(error.errno, operation, source, destination)
 
 
 class _OneFile:
-    """A caller's copy_function with what the Config adds to it: progress, and further tries."""
+    """A caller's copy_function with what Config and Control add to it: progress, cancelling, and further tries."""
 
-    def __init__(self, function: CopyFunction, config: Config) -> None:
+    def __init__(self, function: CopyFunction, config: Config, control: Control) -> None:
         self._function = function
-        self._progress = config.progress_callback
+        self._control = control
         self._tries = 1 + (config.retry_count if config.error_strategy is ErrorStrategy.RETRY else 0)
         self._delay = config.retry_delay
 
     def __call__(self, source: Any, destination: Any) -> Any:
         for left in reversed(range(self._tries)):
+            self._stop_if_cancelled()
             self._report(0, source)
             try:
                 result = self._function(source, destination)
@@ -201,14 +210,25 @@ class _OneFile:
             except OSError:
                 if not left:
                     raise
-                time.sleep(self._delay)
+                self._wait()
             else:
                 self._report(1, source)
                 return result
         raise AssertionError("not reached")
 
+    def _wait(self) -> None:
+        over = time.monotonic() + self._delay
+        while time.monotonic() < over:
+            self._stop_if_cancelled()
+            time.sleep(min(0.05, max(0.0, over - time.monotonic())))
+
+    def _stop_if_cancelled(self) -> None:
+        if self._control.cancelled:
+            raise _Unstoppable from error_from_failure(errno.ECANCELED, Operation.NONE, None, None)
+
     def _report(self, done: int, source: Any) -> None:
-        if self._progress is None:
+        progress = self._control.progress
+        if progress is None:
             return
         try:
             status = os.stat(source)
@@ -216,6 +236,7 @@ class _OneFile:
             return  # the copy_function itself will find out
         if stat.S_ISREG(status.st_mode):
             try:
-                self._progress(done * status.st_size, status.st_size, os.fsdecode(source))
+                with calling_back():
+                    progress(done * status.st_size, status.st_size, os.fsdecode(source))
             except BaseException as error:
                 raise _Unstoppable from error
