@@ -1,4 +1,4 @@
-"""Moving the data of a file: the ladder of methods, from a clone that shares extents down to read and write.
+"""Moving the data of a file, where it was not cloned: by copy_file_range, sendfile, or read and write.
 
 Each method that gives up leaves its place to the next one at the offset that was reached, so that nothing is copied
 twice and nothing is started over. Only running out of space is reported by all of them: whatever else is wrong,
@@ -18,16 +18,10 @@ from ..._job import CopyOptions
 from . import system
 from .monitor import Monitor
 
-if sys.platform != "win32":
-    import fcntl
-
-CLONE = "clone"
 COPY_FILE_RANGE = "copy_file_range"
 SENDFILE = "sendfile"
 READ_WRITE = "read_write"
 
-#: A clone is a metadata transaction on both files; below this size, moving the bytes is cheaper.
-CLONE_MINIMUM = 64 * 1024
 #: Read and write are fastest while the buffer stays in the processor's second-level cache; smaller files go that way.
 BUFFER_MAXIMUM = 256 * 1024
 #: A piece is what one call moves: few calls on a fast device, a cancel within a tenth of a second on a slow one.
@@ -35,42 +29,9 @@ BUFFER_MAXIMUM = 256 * 1024
 PIECE_FIRST, PIECE_MINIMUM, PIECE_MAXIMUM = 1 << 20, 64 << 10, 64 << 20
 PIECE_SHORT, PIECE_LONG = 0.008, 0.030  # seconds
 
-_CLONE_UNSUPPORTED = frozenset(
-    {
-        errno.EOPNOTSUPP,  # most file systems
-        errno.ENOTTY,  # file systems without ioctls
-        errno.ENOSYS,
-        errno.EINVAL,  # not a regular file, or another layout (FUSE, swap files)
-        errno.EBADF,  # append-only destination
-        errno.EXDEV,  # another file system, btrfs subvolume mount or ZFS dataset
-        errno.ETXTBSY,  # swap file
-        errno.EPERM,  # immutable, or forbidden by seccomp
-        errno.EACCES,  # fuse-overlayfs, SELinux
-    }
-)
 _NO_SPACE = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
 _READ, _WRITE, _COPY = Operation.READ, Operation.WRITE, Operation.COPY
-
-
-def clone(source: int, target: int, monitor: Monitor) -> int:
-    """Makes a file share all its data with another. Returns 0, or an errno that means that there is no cloning here."""
-    if sys.platform == "win32":
-        return errno.EOPNOTSUPP
-    if system.FICLONE is None:
-        return errno.EOPNOTSUPP
-    monitor.operation, monitor.offset = Operation.CLONE, 0
-    while True:
-        try:
-            fcntl.ioctl(target, system.FICLONE, source)
-            return 0
-        except InterruptedError:
-            continue
-        except OSError as error:
-            # Others are real (EIO, ENOSPC, ENOMEM...): coreutils has seen corruption after going on from these.
-            if error.errno not in _CLONE_UNSUPPORTED:
-                raise
-            return error.errno or errno.EINVAL
 
 
 def copy_data(

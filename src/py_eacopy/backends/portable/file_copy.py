@@ -8,7 +8,8 @@ from typing import Optional
 from ..._errors import DestinationState, ErrorKind, Operation, classify
 from ..._job import CopyOptions
 from . import system
-from .data import CLONE, CLONE_MINIMUM, READ_WRITE, clone, copy_data
+from .clone import CLONE_MINIMUM, clone
+from .data import READ_WRITE, copy_data
 from .destination import Destination, exists, file_inside
 from .failure import Cancelled, CopyFailure
 from .metadata import copy_link_metadata
@@ -131,7 +132,7 @@ class FileCopier:
         target, existing = destination.descriptor, destination.existing
         reflink, monitor = self._options.reflink, self._monitor
         regular = stat.S_ISREG(info.st_mode) and (existing is None or stat.S_ISREG(existing.st_mode))
-        self.method = CLONE
+        self.method = "clone"
         if regular and info.st_size and reflink == "always":
             # Where there is no cloning, what was there before has to stay.
             number = clone(source, target, monitor)

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Any, Dict, List, Sequence
 
-from ..._control import Control
+from ..._control import Control, calling_back
 from ..._errors import EACopyError, Operation, error_from_failure
 from ..._job import CopyJob
 from ..._report import CopyReport, Snapshot
@@ -203,7 +203,8 @@ class Job:
                 break
             self._take(message)
         if self.board is not None and not self.cancelled:
-            self.board.deliver()
+            with calling_back():
+                self.board.deliver()
 
     def _take(self, message: Any) -> None:
         if isinstance(message, EACopyError):

@@ -4,7 +4,7 @@ import collections
 import time
 from typing import Callable, Deque, Dict, Optional, Tuple, Union
 
-from ..._control import ProgressCallback
+from ..._control import ProgressCallback, calling_back
 
 #: A smaller file is begun and finished in one record.
 SMALL_FILE = 256 * 1024
@@ -78,6 +78,10 @@ class ProgressBoard:
 
     def deliver(self) -> None:
         """Tells the callback what is new. It may raise."""
+        with calling_back():
+            self._deliver()
+
+    def _deliver(self) -> None:
         callback, records = self._callback, self._records
         while records:
             subject, event = records.popleft()

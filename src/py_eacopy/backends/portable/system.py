@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 import sys
-from typing import FrozenSet, Optional
+from typing import FrozenSet
 
 if sys.platform != "win32":
     import fcntl
@@ -47,25 +47,15 @@ COPY_FILE_RANGE = _kernel_copies_ranges()
 #: Elsewhere sendfile sends to sockets only.
 SENDFILE = sys.platform == "linux" and hasattr(os, "sendfile")
 SPARSE = hasattr(os, "SEEK_DATA") and hasattr(os, "SEEK_HOLE")
+CLONE = sys.platform == "linux"
 XATTR = sys.platform == "linux"  # Python has them nowhere else
 FLAGS = hasattr(os, "chflags")
-
-
-def _ficlone() -> Optional[int]:
-    if sys.platform != "linux":
-        return None
-    # _IOW(0x94, 9, int); these processors number the direction of an ioctl in their own way.
-    return 0x80049409 if os.uname().machine.startswith(("mips", "ppc", "sparc", "alpha")) else 0x40049409
-
-
-#: The ioctl that makes a file share all its data with another.
-FICLONE = _ficlone()
 
 
 def capabilities() -> FrozenSet[str]:
     """The names of what can be done here."""
     offers = {
-        "clone": FICLONE is not None,
+        "clone": CLONE,
         "copy_file_range": COPY_FILE_RANGE,
         "sendfile": SENDFILE,
         "sparse": SPARSE,
