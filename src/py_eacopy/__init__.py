@@ -13,8 +13,21 @@ import types
 from typing import TYPE_CHECKING
 
 from ._api import copy, copy2, copyfile, copymode, copystat
+from ._async import (
+    async_batch_copy,
+    async_batch_copy2,
+    async_batch_copytree,
+    async_copy,
+    async_copy2,
+    async_copy_with_server,
+    async_copyfile,
+    async_copytree,
+    async_delta_copy,
+)
+from ._batch import batch_copy, batch_copy2, batch_copytree
 from ._config import Config, ErrorStrategy, LogLevel, active, replace_active, temporary_config
-from ._control import ProgressCallback
+from ._control import Control, ProgressCallback
+from ._eacopy import EACopy
 from ._errors import (
     CallbackError,
     ClientError,
@@ -51,7 +64,8 @@ from ._errors import (
     UnsupportedError,
     WriteError,
 )
-from ._report import CopyReport, Snapshot
+from ._later import copy_with_server, create_server, delta_copy
+from ._report import CopyReport, ProgressEvent, Snapshot
 from ._shutil import Error, SameFileError, SpecialFileError, copyfileobj, ignore_patterns, move, patched_shutil
 from ._strategy import BackendInfo, backend_info
 from ._tree import copytree
@@ -82,6 +96,7 @@ __all__ = [
     "ClientError",
     "Config",
     "ConfigurationError",
+    "Control",
     "CopyIOError",
     "CopyInterruptedError",
     "CopyReport",
@@ -91,6 +106,7 @@ __all__ = [
     "DestinationState",
     "DirectoryNotFoundError",
     "DiskFullError",
+    "EACopy",
     "EACopyError",
     "EncodingError",
     "Error",
@@ -107,6 +123,7 @@ __all__ = [
     "PathError",
     "PermissionDeniedError",
     "ProgressCallback",
+    "ProgressEvent",
     "ReadError",
     "SameFileCopyError",
     "SameFileError",
@@ -122,15 +139,30 @@ __all__ = [
     "UnsupportedError",
     "WriteError",
     "__version__",
+    "async_batch_copy",
+    "async_batch_copy2",
+    "async_batch_copytree",
+    "async_copy",
+    "async_copy2",
+    "async_copy_with_server",
+    "async_copyfile",
+    "async_copytree",
+    "async_delta_copy",
     "backend_info",
+    "batch_copy",
+    "batch_copy2",
+    "batch_copytree",
     "config",
     "copy",
     "copy2",
+    "copy_with_server",
     "copyfile",
     "copyfileobj",
     "copymode",
     "copystat",
     "copytree",
+    "create_server",
+    "delta_copy",
     "ignore_patterns",
     "move",
     "patched_shutil",

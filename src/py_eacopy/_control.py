@@ -1,6 +1,7 @@
 """The line between a caller and a running job: cancelling, progress, totals, and the log.
 
-All callbacks run in the thread that runs the job; :meth:`Control.cancel` and :meth:`Control.snapshot` may be called from any.
+All callbacks run in the thread that runs the job; :meth:`Control.cancel` and :meth:`Control.snapshot` may be called
+from any.
 """
 
 import contextlib

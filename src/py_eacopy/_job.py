@@ -1,4 +1,5 @@
-"""The one job model: a frozen value that holds all a backend needs to know, so that no backend looks at a configuration."""
+"""The one job model: a frozen value that holds all a backend needs to know, so that no backend looks at a
+configuration."""
 
 from typing import Callable, Iterable, List, Optional, Sequence, Tuple
 

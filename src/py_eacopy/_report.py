@@ -1,6 +1,6 @@
-"""What a job did: the numbers that every function without a shutil twin returns."""
+"""What a job did, and how far it is: plain values that callers get."""
 
-from typing import Dict, Mapping, Tuple
+from typing import Dict, Mapping, NamedTuple, Tuple
 
 import attr
 
@@ -69,3 +69,22 @@ class Snapshot:
     files_copied: int = 0
     bytes_copied: int = 0
     errors: int = 0
+
+
+class ProgressEvent(NamedTuple):
+    """How far one file is.
+
+    Attributes:
+        copied_bytes: done so far.
+        total_bytes: the file's size, as far as it is known.
+        filename: the source path; bytes that are not text are escaped as by os.fsdecode.
+    """
+
+    copied_bytes: int
+    total_bytes: int
+    filename: str
+
+    @property
+    def finished(self) -> bool:
+        """True when the file is complete (an empty one says so twice)."""
+        return self.copied_bytes == self.total_bytes

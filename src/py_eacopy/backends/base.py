@@ -38,6 +38,6 @@ class Backend(abc.ABC):
 
         Failures of single files go to ``control.record`` and into the report; whether they are raised is decided
         by the caller. Under "raise" and "retry" a failing *item* ends the job: no further item is begun.
-        An exception out of a callback, the filter or the items' iterator stops the job, removes partial files, and comes
-        out unchanged. A cancelled job raises CopyInterruptedError.
+        An exception out of a callback, the filter or the items' iterator stops the job, removes partial files, and
+        comes out unchanged. A cancelled job raises CopyInterruptedError.
         """

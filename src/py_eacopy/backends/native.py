@@ -1,7 +1,7 @@
 """The native backend: runs jobs in the EACopy engine through the compiled module ``_native``.
 
-The engine never calls back. The thread that runs a job asks it for news, and that thread alone calls the caller's functions;
-so an exception out of one of them, or a Ctrl-C, unwinds through here like any other.
+The engine never calls back. The thread that runs a job asks it for news, and that thread alone calls the caller's
+functions; so an exception out of one of them, or a Ctrl-C, unwinds through here like any other.
 """
 
 import errno
@@ -12,12 +12,12 @@ import time
 from typing import Any, FrozenSet, Iterator, List, Optional, Tuple
 
 from .. import _errors
-from .._control import Control, ProgressCallback
+from .._control import Control, ProgressCallback, calling_back
 from .._errors import DestinationState, EACopyError, ErrorKind, FFIError, Operation
 from .._job import METADATA, REFLINK, STRATEGIES, CopyJob, CopyOptions, Filter
 from .._native import ffi, lib
 from .._report import CopyReport, Snapshot
-from .base import COPIED_INTO, NEEDS_JOB, Backend
+from .base import Backend
 
 ABI_VERSION = 1
 if lib.eac_abi_version() != ABI_VERSION:  # pragma: no cover - a stale build
@@ -34,6 +34,7 @@ _DESTINATION_STATES = (DestinationState.ABSENT, DestinationState.OLD, Destinatio
 _ENCODING = sys.getfilesystemencoding()
 _ENCODING_ERRORS = sys.getfilesystemencodeerrors()
 
+_FAILED = lib.EAC_RESULT_FAILED
 _copy_file = lib.eac_copy_file
 _new = ffi.new
 _error_pointer = ffi.typeof("eac_error *[1]")
@@ -96,7 +97,7 @@ class NativeBackend(Backend):
     def copy_file(self, source: bytes, destination: bytes, options: CopyOptions) -> int:
         error = _new(_error_pointer)
         result: int = _copy_file(source, destination, _c_options(options), error)
-        if result == 0 or result == COPIED_INTO or result == NEEDS_JOB:
+        if result != _FAILED:
             return result
         raise _take_error(error[0])
 
@@ -202,12 +203,13 @@ class _Run:
         copied_column = ffi.unpack(records.copied, count)
         total_column = ffi.unpack(records.total, count)
         first_column = ffi.unpack(records.first, count)
-        for name, copied, total, first in zip(names, copied_column, total_column, first_column):
-            if first:
-                callback(0, total, name)
-                if copied != total:
-                    continue
-            callback(copied, total, name)
+        with calling_back():
+            for name, copied, total, first in zip(names, copied_column, total_column, first_column):
+                if first:
+                    callback(0, total, name)
+                    if copied != total:
+                        continue
+                callback(copied, total, name)
 
     def interrupted(self) -> EACopyError:
         """The exception for a cancelled job: that of a file which was stopped half-way, if there is one."""

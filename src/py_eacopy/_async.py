@@ -1,0 +1,132 @@
+"""The asynchronous functions: each is the blocking one of the same name, run in a worker thread and cancellable.
+
+They work on asyncio and on trio. anyio is imported when the first of them is called, not with the package.
+"""
+
+from typing import Any, Callable, Optional, TypeVar, Union
+
+from . import _api, _batch, _later, _tree
+from ._batch import Pairs
+from ._config import DEFAULT, Config, Default, active, checked
+from ._paths import StrOrBytesPath
+from ._report import CopyReport
+from ._tree import CopyFunction, Ignore
+
+T = TypeVar("T")
+_Path = TypeVar("_Path", bound=StrOrBytesPath)
+
+
+async def async_copyfile(
+    src: StrOrBytesPath, dst: _Path, *, follow_symlinks: bool = True, config: Optional[Config] = None
+) -> _Path:
+    """Awaitable :func:`copyfile`: same arguments, result and errors.
+
+    Cancellation: the copy stops within 100 ms, in the middle of a large file too. A file that it created is removed;
+    one that it was overwriting is left partly overwritten, unless the Config has ``atomic=True``. The call returns only
+    when the copying thread has ended, and raises the event loop's own exception.
+    """
+    return await awaited(_api.copyfile, config, src, dst, follow_symlinks=follow_symlinks)
+
+
+async def async_copy(
+    src: StrOrBytesPath, dst: StrOrBytesPath, *, follow_symlinks: bool = True, config: Optional[Config] = None
+) -> Any:
+    """Awaitable :func:`copy`: same arguments, result and errors.
+
+    Cancellation: as for :func:`async_copyfile`.
+    """
+    return await awaited(_api.copy, config, src, dst, follow_symlinks=follow_symlinks)
+
+
+async def async_copy2(
+    src: StrOrBytesPath, dst: StrOrBytesPath, *, follow_symlinks: bool = True, config: Optional[Config] = None
+) -> Any:
+    """Awaitable :func:`copy2`: same arguments, result and errors.
+
+    Cancellation: as for :func:`async_copyfile`.
+    """
+    return await awaited(_api.copy2, config, src, dst, follow_symlinks=follow_symlinks)
+
+
+async def async_copytree(
+    src: StrOrBytesPath,
+    dst: _Path,
+    symlinks: bool = False,
+    ignore: Optional[Ignore] = None,
+    copy_function: Union[CopyFunction, Default] = DEFAULT,
+    ignore_dangling_symlinks: bool = False,
+    dirs_exist_ok: Union[bool, Default] = DEFAULT,
+    *,
+    config: Optional[Config] = None,
+) -> _Path:
+    """Awaitable :func:`copytree`: same arguments, result and errors. ``ignore`` and ``copy_function`` are called in the
+    worker thread.
+
+    Cancellation: all threads of the copy stop within 100 ms. What was complete stays, as do the directories; no partial
+    file does. The call returns only when they have ended, and raises the event loop's own exception.
+    """
+    return await awaited(
+        _tree.copytree, config, src, dst, symlinks, ignore, copy_function, ignore_dangling_symlinks, dirs_exist_ok
+    )
+
+
+async def async_batch_copy(pairs: Pairs, *, config: Optional[Config] = None) -> CopyReport:
+    """Awaitable :func:`batch_copy`: same arguments, result and errors. ``pairs`` is iterated in the worker thread.
+
+    Cancellation: as for :func:`async_copytree`.
+    """
+    return await awaited(_batch.batch_copy, config, pairs)
+
+
+async def async_batch_copy2(pairs: Pairs, *, config: Optional[Config] = None) -> CopyReport:
+    """Awaitable :func:`batch_copy2`: same arguments, result and errors. ``pairs`` is iterated in the worker thread.
+
+    Cancellation: as for :func:`async_copytree`.
+    """
+    return await awaited(_batch.batch_copy2, config, pairs)
+
+
+async def async_batch_copytree(
+    pairs: Pairs,
+    symlinks: Union[bool, Default] = DEFAULT,
+    ignore_dangling_symlinks: bool = False,
+    dirs_exist_ok: Union[bool, Default] = DEFAULT,
+    *,
+    config: Optional[Config] = None,
+) -> CopyReport:
+    """Awaitable :func:`batch_copytree`: same arguments, result and errors. ``pairs`` is iterated in the worker thread.
+
+    Cancellation: as for :func:`async_copytree`.
+    """
+    return await awaited(_batch.batch_copytree, config, pairs, symlinks, ignore_dangling_symlinks, dirs_exist_ok)
+
+
+async def async_copy_with_server(
+    src: StrOrBytesPath, dst: StrOrBytesPath, server_addr: str, port: int = _later.PORT, **options: Any
+) -> CopyReport:
+    """Awaitable :func:`copy_with_server`, which this version does not have yet: raises :class:`UnsupportedError`.
+
+    Cancellation: nothing is started, so there is nothing to stop.
+    """
+    return _later.copy_with_server(src, dst, server_addr, port, **options)
+
+
+async def async_delta_copy(
+    src: StrOrBytesPath, dst: StrOrBytesPath, reference: StrOrBytesPath, *, config: Optional[Config] = None
+) -> CopyReport:
+    """Awaitable :func:`delta_copy`, which this version does not have yet: raises :class:`UnsupportedError`.
+
+    Cancellation: nothing is started, so there is nothing to stop.
+    """
+    return _later.delta_copy(src, dst, reference, config=config)
+
+
+async def awaited(function: Callable[..., T], config: Optional[Config], *args: Any, **keywords: Any) -> T:
+    """Runs one of the blocking functions for the event loop, with the caller's progress callback called in the loop."""
+    from ._event_loop import run_in_thread
+
+    # Looked up here: what is active in this task need not be in the worker thread.
+    config = active() if config is None else checked(config)
+    progress = config.progress_callback
+    blocking = config.evolve(progress_callback=None) if progress is not None else config
+    return await run_in_thread(lambda control: function(*args, config=blocking, control=control, **keywords), progress)

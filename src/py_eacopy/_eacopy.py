@@ -1,0 +1,311 @@
+"""The class EACopy: all functions with settings of their own, as methods."""
+
+from types import TracebackType
+from typing import Any, AsyncIterator, Optional, Type, TypeVar, Union
+
+import attr
+
+from . import _api, _async, _batch, _later, _tree
+from ._batch import Pairs
+from ._config import DEFAULT, Config, Default, ErrorStrategy, LogLevel, checked
+from ._control import Control, ProgressCallback
+from ._errors import InvalidArgumentError
+from ._paths import StrOrBytesPath
+from ._report import CopyReport, ProgressEvent
+from ._tree import CopyFunction, Ignore
+
+T = TypeVar("T")
+_Path = TypeVar("_Path", bound=StrOrBytesPath)
+_Self = TypeVar("_Self", bound="EACopy")
+
+
+class EACopy:
+    """Copies with settings of its own, which neither the global configuration nor another instance changes::
+
+        eac = py_eacopy.EACopy(thread_count=8, atomic=True)
+        eac.copytree("assets", "/mnt/share/assets")
+        async with py_eacopy.EACopy() as eac:
+            await eac.async_copytree("assets", "/mnt/share/assets")
+
+    The arguments are the fields of :class:`Config`. The methods are the functions of the package with the same names,
+    arguments, results and errors; see there. An instance may be used by several threads and tasks at once.
+
+    As a context manager, synchronous or asynchronous, it is closed at the end: copies that run then go on to theirs,
+    but a further call is an :class:`InvalidArgumentError`.
+    """
+
+    def __init__(
+        self,
+        thread_count: int = 4,
+        compression_level: Union[int, str] = 0,
+        buffer_size: int = 8 * 1024 * 1024,
+        preserve_metadata: bool = True,
+        follow_symlinks: bool = False,
+        dirs_exist_ok: bool = False,
+        progress_callback: Optional[ProgressCallback] = None,
+        *,
+        error_strategy: Union[ErrorStrategy, str] = ErrorStrategy.RAISE,
+        retry_count: int = 3,
+        retry_delay: float = 1.0,
+        log_level: Union[LogLevel, str] = LogLevel.WARNING,
+        backend: Optional[str] = None,
+        reflink: str = "auto",
+        atomic: bool = False,
+        fsync: bool = False,
+        verify: bool = False,
+        path_map: Any = None,
+    ) -> None:
+        self._closed = False
+        self._config = Config(
+            thread_count=thread_count,
+            compression_level=compression_level,
+            buffer_size=buffer_size,
+            preserve_metadata=preserve_metadata,
+            follow_symlinks=follow_symlinks,
+            dirs_exist_ok=dirs_exist_ok,
+            progress_callback=progress_callback,
+            error_strategy=error_strategy,
+            retry_count=retry_count,
+            retry_delay=retry_delay,
+            log_level=log_level,
+            backend=backend,
+            reflink=reflink,
+            atomic=atomic,
+            fsync=fsync,
+            verify=verify,
+            path_map={} if path_map is None else path_map,
+        )
+
+    @classmethod
+    def with_config(cls: Type[_Self], config: Config) -> _Self:
+        """An instance with the settings of a Config, copied."""
+        instance = cls()
+        instance.set_config(config)
+        return instance
+
+    # Settings ---------------------------------------------------------------------------------------------------------
+
+    def get_config(self) -> Config:
+        """A copy of the settings; changing it changes nothing here, see :meth:`set_config`."""
+        return self._config.evolve()
+
+    def set_config(self, config: Config) -> None:
+        """Takes over the settings of a Config, copied. Copies that run keep theirs."""
+        self._config = checked(config).evolve()
+
+    def set_progress_callback(self, callback: Optional[ProgressCallback]) -> None:
+        """Sets the function ``callback(copied_bytes, total_bytes, filename)`` for further calls; None: none.
+
+        The asynchronous methods call it in the event loop, and await it when it is a coroutine function.
+        """
+        self._config = self._config.evolve(progress_callback=callback)
+
+    # Files and trees --------------------------------------------------------------------------------------------------
+
+    def copyfile(
+        self, src: StrOrBytesPath, dst: _Path, *, follow_symlinks: bool = True, control: Optional[Control] = None
+    ) -> _Path:
+        """Copies the contents of a file: :func:`py_eacopy.copyfile`."""
+        return _api.copyfile(src, dst, follow_symlinks=follow_symlinks, config=self._open_config(), control=control)
+
+    def copy(self, src: Any, dst: Any, *, follow_symlinks: bool = True, control: Optional[Control] = None) -> Any:
+        """Copies a file with its mode: :func:`py_eacopy.copy`."""
+        return _api.copy(src, dst, follow_symlinks=follow_symlinks, config=self._open_config(), control=control)
+
+    def copy2(self, src: Any, dst: Any, *, follow_symlinks: bool = True, control: Optional[Control] = None) -> Any:
+        """Copies a file with all metadata: :func:`py_eacopy.copy2`."""
+        return _api.copy2(src, dst, follow_symlinks=follow_symlinks, config=self._open_config(), control=control)
+
+    def copytree(
+        self,
+        src: StrOrBytesPath,
+        dst: _Path,
+        symlinks: bool = False,
+        ignore: Optional[Ignore] = None,
+        copy_function: Union[CopyFunction, Default] = DEFAULT,
+        ignore_dangling_symlinks: bool = False,
+        dirs_exist_ok: Union[bool, Default] = DEFAULT,
+        *,
+        control: Optional[Control] = None,
+    ) -> _Path:
+        """Copies a directory tree: :func:`py_eacopy.copytree`."""
+        return _tree.copytree(
+            src,
+            dst,
+            symlinks,
+            ignore,
+            copy_function,
+            ignore_dangling_symlinks,
+            dirs_exist_ok,
+            config=self._open_config(),
+            control=control,
+        )
+
+    # Batches ----------------------------------------------------------------------------------------------------------
+
+    def batch_copy(self, pairs: Pairs, *, control: Optional[Control] = None) -> CopyReport:
+        """Copies many files with their modes: :func:`py_eacopy.batch_copy`."""
+        return _batch.batch_copy(pairs, config=self._open_config(), control=control)
+
+    def batch_copy2(self, pairs: Pairs, *, control: Optional[Control] = None) -> CopyReport:
+        """Copies many files with all metadata: :func:`py_eacopy.batch_copy2`."""
+        return _batch.batch_copy2(pairs, config=self._open_config(), control=control)
+
+    def batch_copytree(
+        self,
+        pairs: Pairs,
+        symlinks: Union[bool, Default] = DEFAULT,
+        ignore_dangling_symlinks: bool = False,
+        dirs_exist_ok: Union[bool, Default] = DEFAULT,
+        *,
+        control: Optional[Control] = None,
+    ) -> CopyReport:
+        """Copies many directory trees: :func:`py_eacopy.batch_copytree`."""
+        return _batch.batch_copytree(
+            pairs, symlinks, ignore_dangling_symlinks, dirs_exist_ok, config=self._open_config(), control=control
+        )
+
+    # With a server, and deltas ----------------------------------------------------------------------------------------
+
+    def copy_with_server(
+        self, src: StrOrBytesPath, dst: StrOrBytesPath, server_addr: str, port: int = _later.PORT, **options: Any
+    ) -> CopyReport:
+        """Copies through a server: :func:`py_eacopy.copy_with_server`."""
+        self._open_config()
+        return _later.copy_with_server(src, dst, server_addr, port, **options)
+
+    def create_server(self, port: int = _later.PORT, thread_count: int = 4, **options: Any) -> Any:
+        """Makes a server: :func:`py_eacopy.create_server`."""
+        self._open_config()
+        return _later.create_server(port, thread_count, **options)
+
+    def delta_copy(self, src: StrOrBytesPath, dst: StrOrBytesPath, reference: StrOrBytesPath) -> CopyReport:
+        """Copies only what differs from a reference: :func:`py_eacopy.delta_copy`."""
+        return _later.delta_copy(src, dst, reference, config=self._open_config())
+
+    # Asynchronous -----------------------------------------------------------------------------------------------------
+
+    async def async_copyfile(self, src: StrOrBytesPath, dst: _Path, *, follow_symlinks: bool = True) -> _Path:
+        """Awaitable :meth:`copyfile`. Cancellation: as for :func:`py_eacopy.async_copyfile`."""
+        return await _async.async_copyfile(src, dst, follow_symlinks=follow_symlinks, config=self._open_config())
+
+    async def async_copy(self, src: Any, dst: Any, *, follow_symlinks: bool = True) -> Any:
+        """Awaitable :meth:`copy`. Cancellation: as for :func:`py_eacopy.async_copyfile`."""
+        return await _async.async_copy(src, dst, follow_symlinks=follow_symlinks, config=self._open_config())
+
+    async def async_copy2(self, src: Any, dst: Any, *, follow_symlinks: bool = True) -> Any:
+        """Awaitable :meth:`copy2`. Cancellation: as for :func:`py_eacopy.async_copyfile`."""
+        return await _async.async_copy2(src, dst, follow_symlinks=follow_symlinks, config=self._open_config())
+
+    async def async_copytree(
+        self,
+        src: StrOrBytesPath,
+        dst: _Path,
+        symlinks: bool = False,
+        ignore: Optional[Ignore] = None,
+        copy_function: Union[CopyFunction, Default] = DEFAULT,
+        ignore_dangling_symlinks: bool = False,
+        dirs_exist_ok: Union[bool, Default] = DEFAULT,
+    ) -> _Path:
+        """Awaitable :meth:`copytree`. Cancellation: as for :func:`py_eacopy.async_copytree`."""
+        return await _async.async_copytree(
+            src,
+            dst,
+            symlinks,
+            ignore,
+            copy_function,
+            ignore_dangling_symlinks,
+            dirs_exist_ok,
+            config=self._open_config(),
+        )
+
+    async def async_batch_copy(self, pairs: Pairs) -> CopyReport:
+        """Awaitable :meth:`batch_copy`. Cancellation: as for :func:`py_eacopy.async_copytree`."""
+        return await _async.async_batch_copy(pairs, config=self._open_config())
+
+    async def async_batch_copy2(self, pairs: Pairs) -> CopyReport:
+        """Awaitable :meth:`batch_copy2`. Cancellation: as for :func:`py_eacopy.async_copytree`."""
+        return await _async.async_batch_copy2(pairs, config=self._open_config())
+
+    async def async_batch_copytree(
+        self,
+        pairs: Pairs,
+        symlinks: Union[bool, Default] = DEFAULT,
+        ignore_dangling_symlinks: bool = False,
+        dirs_exist_ok: Union[bool, Default] = DEFAULT,
+    ) -> CopyReport:
+        """Awaitable :meth:`batch_copytree`. Cancellation: as for :func:`py_eacopy.async_copytree`."""
+        return await _async.async_batch_copytree(
+            pairs, symlinks, ignore_dangling_symlinks, dirs_exist_ok, config=self._open_config()
+        )
+
+    async def async_copy_with_server(
+        self, src: StrOrBytesPath, dst: StrOrBytesPath, server_addr: str, port: int = _later.PORT, **options: Any
+    ) -> CopyReport:
+        """Awaitable :meth:`copy_with_server`. Cancellation: as for :func:`py_eacopy.async_copy_with_server`."""
+        self._open_config()
+        return await _async.async_copy_with_server(src, dst, server_addr, port, **options)
+
+    async def async_delta_copy(self, src: StrOrBytesPath, dst: StrOrBytesPath, reference: StrOrBytesPath) -> CopyReport:
+        """Awaitable :meth:`delta_copy`. Cancellation: as for :func:`py_eacopy.async_delta_copy`."""
+        return await _async.async_delta_copy(src, dst, reference, config=self._open_config())
+
+    def watch_copytree(
+        self,
+        src: StrOrBytesPath,
+        dst: StrOrBytesPath,
+        symlinks: bool = False,
+        ignore: Optional[Ignore] = None,
+        copy_function: Union[CopyFunction, Default] = DEFAULT,
+        ignore_dangling_symlinks: bool = False,
+        dirs_exist_ok: Union[bool, Default] = DEFAULT,
+    ) -> AsyncIterator[ProgressEvent]:
+        """Copies a directory tree while telling how far it is: ``async for event in eac.watch_copytree(src, dst)``.
+
+        Args are those of :meth:`copytree`. The instance's own progress callback is not called.
+
+        Returns:
+            an asynchronous iterator of :class:`ProgressEvent`; it raises the copy's exception, if there is one, at its
+            end.
+
+        Cancellation: stops the copy and waits for its end; leaving the loop early stops it too,
+        before ``async with eac.watch_copytree(…) as events:`` ends when it is used so, else without anyone waiting.
+        """
+        from ._watch import Watch
+
+        config = self._open_config().evolve(progress_callback=None)
+        arguments = (symlinks, ignore, copy_function, ignore_dangling_symlinks, dirs_exist_ok)
+        return Watch(lambda control: _tree.copytree(src, dst, *arguments, config=config, control=control))
+
+    # Closing ----------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """No further calls. What runs goes on to its end. Closing again does nothing."""
+        self._closed = True
+
+    def __enter__(self: _Self) -> _Self:
+        self._open_config()
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self: _Self) -> _Self:
+        self._open_config()
+        return self
+
+    async def __aexit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        fields = attr.asdict(self._config, filter=lambda field, value: field.init and value != field.default)
+        return "EACopy(%s)" % ", ".join("%s=%r" % item for item in fields.items() if item[1] != {})
+
+    def _open_config(self) -> Config:
+        if self._closed:
+            raise InvalidArgumentError("this EACopy is closed; make a new one")
+        return self._config
