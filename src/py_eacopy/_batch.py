@@ -36,7 +36,8 @@ def batch_copy(pairs: Pairs, *, config: Optional[Config] = None, control: Option
         InvalidArgumentError: a destination is taken by an earlier pair, or is a source of another.
         TypeError: something is no pair of paths; the message says which.
         TreeError (a shutil.Error): more than one pair failed; under RAISE and RETRY no pair is begun after the first
-        failure. as :func:`copy`: one pair failed.
+            failure.
+        as :func:`copy`: one pair failed.
     """
     return _batch_files(pairs, "mode", config, control)
 
