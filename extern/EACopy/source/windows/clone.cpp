@@ -1,5 +1,5 @@
-// Block cloning; see clone.h. The rules (whole clusters, less than 4 GiB at once, the destination's size first, the same
-// sparse and integrity state on both sides) are those of FSCTL_DUPLICATE_EXTENTS_TO_FILE's documentation.
+// Block cloning; see clone.h. The rules (whole clusters, less than 4 GiB at once, the destination's size first, the
+// same sparse and integrity state on both sides) are those of FSCTL_DUPLICATE_EXTENTS_TO_FILE's documentation.
 
 #include "clone.h"
 
@@ -12,13 +12,13 @@ namespace platform {
 namespace {
 
 // Not in the headers of every compiler.
-constexpr DWORD kDuplicateExtents = 0x98344;     // FSCTL_DUPLICATE_EXTENTS_TO_FILE
-constexpr DWORD kGetIntegrity = 0x9027C;         // FSCTL_GET_INTEGRITY_INFORMATION
-constexpr DWORD kSetIntegrity = 0x9C280;         // FSCTL_SET_INTEGRITY_INFORMATION
-constexpr DWORD kSharesClusters = 0x08000000;    // FILE_SUPPORTS_BLOCK_REFCOUNTING
-constexpr DWORD kTooManyReferences = 347;        // ERROR_BLOCK_TOO_MANY_REFERENCES
-constexpr DWORD kOffsetAlignment = 327;          // ERROR_OFFSET_ALIGNMENT_VIOLATION
-constexpr uint64_t kMost = uint64_t{1} << 30;    // a multiple of every cluster size
+constexpr DWORD kDuplicateExtents = 0x98344;   // FSCTL_DUPLICATE_EXTENTS_TO_FILE
+constexpr DWORD kGetIntegrity = 0x9027C;       // FSCTL_GET_INTEGRITY_INFORMATION
+constexpr DWORD kSetIntegrity = 0x9C280;       // FSCTL_SET_INTEGRITY_INFORMATION
+constexpr DWORD kSharesClusters = 0x08000000;  // FILE_SUPPORTS_BLOCK_REFCOUNTING
+constexpr DWORD kTooManyReferences = 347;      // ERROR_BLOCK_TOO_MANY_REFERENCES
+constexpr DWORD kOffsetAlignment = 327;        // ERROR_OFFSET_ALIGNMENT_VIOLATION
+constexpr uint64_t kMost = uint64_t{1} << 30;  // a multiple of every cluster size
 
 struct DuplicateExtents {
   HANDLE source;

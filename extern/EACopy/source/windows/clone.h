@@ -9,8 +9,8 @@
 namespace eacopy {
 namespace platform {
 
-// Clones all of a regular file into an empty one. *cloned is false, with success and the destination still empty, when that
-// is not possible here and the data is to be copied. A real error is reported: nothing should be tried after it.
+// Clones all of a regular file into an empty one. *cloned is false, with success and the destination still empty, when
+// that is not possible here and the data is to be copied. A real error is reported: nothing should be tried after it.
 Status Clone(HANDLE source, const FileInfo& source_info, HANDLE destination, Monitor& monitor, bool* cloned);
 
 // Gives the destination the mark "sparse", without which a hole is filled with zeros.

@@ -1,12 +1,12 @@
-// Moving the data of a file: a clone where the file system can do that, the stretches with data of a sparse file, and reading
-// and writing.
+// Moving the data of a file: a clone where the file system can do that, the stretches with data of a sparse file, and
+// reading and writing.
 //
-// CopyFile2 has no place here. It wants to open the destination by its path and for itself alone, while it is open already:
-// created under this name by us, so that a failure can take back that file and no other. What it would add is cloning, which
-// is done below, and copying on a file server without sending the data through this machine.
+// CopyFile2 has no place here. It wants to open the destination by its path and for itself alone, while it is open
+// already: created under this name by us, so that a failure can take back that file and no other. What it would add is
+// cloning, which is done below, and copying on a file server without sending the data through this machine.
 //
-// A file is copied by one thread. NTFS fills what lies before a write beyond the valid data of a file with zeros first, so
-// threads that write pieces out of order would write much of it twice.
+// A file is copied by one thread. NTFS fills what lies before a write beyond the valid data of a file with zeros first,
+// so threads that write pieces out of order would write much of it twice.
 
 #include <algorithm>
 #include <cerrno>
@@ -129,8 +129,8 @@ Status DataCopier::CopyExtents(uint64_t size, uint64_t* end) {
     if (more && count == 0) return CopyRange(offset, size, end);
     for (size_t i = 0; i < count; ++i) {
       const uint64_t begin = std::max(offset, static_cast<uint64_t>(ranges[i].FileOffset.QuadPart));
-      const uint64_t stop = std::min(
-          size, static_cast<uint64_t>(ranges[i].FileOffset.QuadPart) + static_cast<uint64_t>(ranges[i].Length.QuadPart));
+      const uint64_t stop = std::min(size, static_cast<uint64_t>(ranges[i].FileOffset.QuadPart) +
+                                               static_cast<uint64_t>(ranges[i].Length.QuadPart));
       if (stop <= begin) continue;
       request_.monitor.Advance(begin - offset);
       uint64_t reached = begin;
@@ -180,14 +180,14 @@ Status DataCopier::Run(Method* method, uint64_t* size) {
   } else if (sparse) {
     status = CopyExtents(info.size, size);
   } else {
-    // Room for all of it in one piece. The size stays what was written, so a partial file still looks like one; and where
-    // there is no room, writing will tell.
+    // Room for all of it in one piece. The size stays what was written, so a partial file still looks like one; and
+    // where there is no room, writing will tell.
     FILE_ALLOCATION_INFO allocation;
     allocation.AllocationSize.QuadPart = static_cast<LONGLONG>(info.size);
     ::SetFileInformationByHandle(destination_, FileAllocationInfo, &allocation, sizeof(allocation));
     status = CopyRange(0, info.size, size);
-    // What was appended meanwhile belongs to the file, up to where it ends now; not what is appended during that, or a log
-    // that grows faster than it is copied would never end.
+    // What was appended meanwhile belongs to the file, up to where it ends now; not what is appended during that, or a
+    // log that grows faster than it is copied would never end.
     FileInfo now;
     if (status.ok() && *size == info.size && FillInfo(source_, &now) == 0 && now.size > info.size) {
       status = CopyRange(info.size, now.size, size);
@@ -208,7 +208,8 @@ int ReadFully(HANDLE file, uint64_t offset, char* buffer, size_t size, size_t* g
     if (error != 0) return error;
     if (piece == 0) return 0;
     *got += piece;
-    // Without the cache only the end of a file may come in part, and nothing may be asked for from the middle of a sector.
+    // Without the cache only the end of a file may come in part, and nothing may be asked for from the middle of a
+    // sector.
     if (*got % kSector != 0) return 0;
   }
   return 0;

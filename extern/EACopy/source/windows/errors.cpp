@@ -1,8 +1,8 @@
 // The table of errors; see errors.h.
 //
-// Where the C run-time library and Python have an errno for a code, it is the same here, with two exceptions. A file that
-// somebody else holds is EBUSY, not EACCES: permission is not what is missing, and another try may succeed. A server that
-// is gone is never ENOENT: "the file is gone" would let a caller conclude that it was deleted.
+// Where the C run-time library and Python have an errno for a code, it is the same here, with two exceptions. A file
+// that somebody else holds is EBUSY, not EACCES: permission is not what is missing, and another try may succeed. A
+// server that is gone is never ENOENT: "the file is gone" would let a caller conclude that it was deleted.
 
 #include "errors.h"
 

@@ -1,7 +1,7 @@
 // Files: opening, creating, truncating, reading and writing at an offset, making durable.
 
-#include <cerrno>
 #include <algorithm>
+#include <cerrno>
 
 #include "internal.h"
 
@@ -57,8 +57,8 @@ Status CreateFile(const Directory& parent, const char* name, uint32_t /*mode*/, 
   int error = Locate(parent, name, &at);
   if (error == 0 && at.directory) error = EISDIR;  // "name\" cannot be a file
   if (error == 0) {
-    // Readable, so that the copy can be verified through the same handle. Others may look, rename and remove, but a file
-    // that is being made is nobody else's to write to.
+    // Readable, so that the copy can be verified through the same handle. Others may look, rename and remove, but a
+    // file that is being made is nobody else's to write to.
     OpenMode mode{FILE_READ_DATA | FILE_WRITE_DATA | FILE_READ_ATTRIBUTES | FILE_WRITE_ATTRIBUTES};
     mode.share = FILE_SHARE_READ | FILE_SHARE_DELETE;
     mode.disposition = FILE_CREATE;
@@ -131,8 +131,8 @@ int WriteAt(HANDLE handle, uint64_t offset, const char* buffer, size_t size, siz
 Status Sync(const Handle& file) { return Flush(file.get()); }
 
 Status Sync(const Directory& directory) {
-  // Only a handle that may write can flush. Where a directory cannot be opened so, or the file system does not flush one,
-  // its journal keeps the names in order anyway.
+  // Only a handle that may write can flush. Where a directory cannot be opened so, or the file system does not flush
+  // one, its journal keeps the names in order anyway.
   Handle writable;
   if (Reopen(directory.get(), OpenMode{FILE_WRITE_DATA}, &writable) != 0) return Status();
   Status status = Flush(writable.get());

@@ -137,15 +137,15 @@ int Open(const Location& at, const OpenMode& mode, Handle* out) {
   HANDLE handle = nullptr;
   const NTSTATUS status = Patiently(mode.denied_may_pass, [&] {
     IO_STATUS_BLOCK io;
-    return Ntdll::Get().create_file(&handle, mode.access | SYNCHRONIZE, &attributes, &io, nullptr, FILE_ATTRIBUTE_NORMAL,
-                                    mode.share, mode.disposition, options, nullptr, 0);
+    return Ntdll::Get().create_file(&handle, mode.access | SYNCHRONIZE, &attributes, &io, nullptr,
+                                    FILE_ATTRIBUTE_NORMAL, mode.share, mode.disposition, options, nullptr, 0);
   });
   if (NT_SUCCESS(status)) {
     *out = Handle(handle);
     return 0;
   }
-  if (status == kStatusObjectNameInvalid) {
-    // A part that is too long is "invalid" too.
+  if (status == kStatusObjectNameInvalid || status == kStatusObjectNameNotFound) {
+    // A part that is too long for any file system is "invalid", or "not there" on some.
     size_t length = 0;
     for (const wchar_t c : at.name) {
       length = c == L'\\' ? 0 : length + 1;
@@ -207,10 +207,10 @@ int SetAttributes(HANDLE handle, ULONG attributes) {
 
 bool IsUnknownRequest(NTSTATUS status) {
   switch (status) {
-    case kStatusInvalidInfoClass:      // before Windows 10 1607
-    case kStatusInvalidParameter:      // FAT, network file systems
-    case kStatusNotSupported:          // a flag that came later
-    case kStatusNotImplemented:        // some network file systems
+    case kStatusInvalidInfoClass:  // before Windows 10 1607
+    case kStatusInvalidParameter:  // FAT, network file systems
+    case kStatusNotSupported:      // a flag that came later
+    case kStatusNotImplemented:    // some network file systems
     case kStatusInvalidDeviceRequest:
       return true;
     default:

@@ -22,9 +22,9 @@ inline Status MakeStatus(int error_number, Operation operation, uint64_t offset 
 
 constexpr ULONG kShareAll = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
 
-// Calls again, for an eighth of a second at most, what failed because somebody else has the file open: a virus scanner or an
-// indexer that looks at what was just written, or a deletion that waits for the last handle. `denied_too`: also for
-// "access denied", which is what renaming and removing get in that case.
+// Calls again, for an eighth of a second at most, what failed because somebody else has the file open: a virus scanner
+// or an indexer that looks at what was just written, or a deletion that waits for the last handle. `denied_too`: also
+// for "access denied", which is what renaming and removing get in that case.
 template <typename Call>
 NTSTATUS Patiently(bool denied_too, Call call) {
   NTSTATUS status = call();
@@ -49,9 +49,9 @@ struct OpenMode {
 
 int Open(const Location& at, const OpenMode& mode, Handle* out);
 
-// Opens what has that name, not what it leads to, and looks at it. What is a link in the sense of the engine is opened as
-// such (info->type is kSymlink); other reparse points, like deduplicated files and those of a cloud store, are opened as the
-// files that they stand for.
+// Opens what has that name, not what it leads to, and looks at it. What is a link in the sense of the engine is opened
+// as such (info->type is kSymlink); other reparse points, like deduplicated files and those of a cloud store, are
+// opened as the files that they stand for.
 int OpenItself(const Location& at, OpenMode mode, Handle* out, FileInfo* info);
 
 // Opens an open directory (or file) again with another access.
@@ -62,8 +62,8 @@ FileType TypeOf(ULONG attributes, ULONG reparse_tag);
 
 int FillInfo(HANDLE handle, FileInfo* out);
 
-// Takes away the mark "read-only", which keeps Windows from writing to a file, replacing or removing it. False when it was
-// not there or cannot be taken away. `options`: FILE_OPEN_REPARSE_POINT for a link itself.
+// Takes away the mark "read-only", which keeps Windows from writing to a file, replacing or removing it. False when it
+// was not there or cannot be taken away. `options`: FILE_OPEN_REPARSE_POINT for a link itself.
 bool ClearReadOnly(const Location& at, ULONG options, ULONG* old_attributes);
 
 // Sets attributes (0: leaves them as they are).
@@ -84,7 +84,8 @@ int WriteAt(HANDLE handle, uint64_t offset, const char* buffer, size_t size, siz
 // Free bytes for this user on the volume of an open file; 0 when unknown.
 uint64_t FreeSpace(HANDLE handle);
 
-// Copies the alternate data streams of a file or directory. What the destination's file system does not take is left out.
+// Copies the alternate data streams of a file or directory. What the destination's file system does not take is left
+// out.
 Status CopyStreams(HANDLE source, HANDLE destination);
 
 }  // namespace platform

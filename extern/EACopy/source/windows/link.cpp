@@ -1,7 +1,7 @@
 // Symbolic links and junctions.
 //
-// A junction is read as a target that begins with \??\ , which no symbolic link's target does here; a target of that form
-// makes a junction again. So each is copied as what it is, and a junction needs no privilege.
+// A junction is read as a target that begins with \??\ , which no symbolic link's target does here; a target of that
+// form makes a junction again. So each is copied as what it is, and a junction needs no privilege.
 
 #include <cerrno>
 #include <cstring>
@@ -78,8 +78,8 @@ int MakeJunction(const std::wstring& target, const Location& at) {
   return error;
 }
 
-// By path, because only this call gets at the permission that "developer mode" gives to users without the privilege. The
-// path is that of the open directory, as it is at this moment.
+// By path, because only this call gets at the permission that "developer mode" gives to users without the privilege.
+// The path is that of the open directory, as it is at this moment.
 int MakeSymbolicLink(const std::wstring& target, const Location& at, bool directory) {
   std::wstring path;
   const int error = Win32Path(at, &path);
@@ -115,7 +115,8 @@ Status ReadLink(const Directory& parent, const char* name, std::string* target) 
   if (got < sizeof(header)) return Status::FromErrno(EINVAL, Operation::kReadLink);
   std::memcpy(&header, buffer.get(), sizeof(header));
   // A link of another kind (of WSL, say) cannot be made anew.
-  if (header.tag != kTagSymlink && header.tag != kTagMountPoint) return Status::FromErrno(ENOTSUP, Operation::kReadLink);
+  if (header.tag != kTagSymlink && header.tag != kTagMountPoint)
+    return Status::FromErrno(ENOTSUP, Operation::kReadLink);
   ULONG flags = 0;
   size_t names = sizeof(header);
   if (header.tag == kTagSymlink) {

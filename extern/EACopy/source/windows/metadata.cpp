@@ -38,8 +38,8 @@ Status CopyReadOnly(const FileInfo& source_info, HANDLE destination) {
     return MakeStatus(IsNotKept(error) ? 0 : error, Operation::kSetMode);
   }
   const ULONG old_attributes = basic.FileAttributes;
-  const ULONG wanted = (old_attributes & ~static_cast<ULONG>(FILE_ATTRIBUTE_READONLY)) |
-                       (source_info.mode & FILE_ATTRIBUTE_READONLY);
+  const ULONG wanted =
+      (old_attributes & ~static_cast<ULONG>(FILE_ATTRIBUTE_READONLY)) | (source_info.mode & FILE_ATTRIBUTE_READONLY);
   if (wanted == old_attributes) return Status();
   const int error = SetAttributes(destination, wanted != 0 ? wanted : FILE_ATTRIBUTE_NORMAL);
   return MakeStatus(IsNotKept(error) ? 0 : error, Operation::kSetMode);
@@ -60,8 +60,8 @@ Status SetAttributesAndTimes(HANDLE source, const FileInfo& source_info, HANDLE 
   if (basic.FileAttributes == 0) basic.FileAttributes = FILE_ATTRIBUTE_NORMAL;
   int error = SetBasic(destination, basic);
   if (error == 0) return Status();
-  // A server may refuse some of it. What is in the file counts more than when it was made, so the time of the last change
-  // is what must not get lost.
+  // A server may refuse some of it. What is in the file counts more than when it was made, so the time of the last
+  // change is what must not get lost.
   basic.FileAttributes = 0;
   basic.CreationTime.QuadPart = 0;
   error = SetBasic(destination, basic);

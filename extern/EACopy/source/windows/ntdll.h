@@ -27,7 +27,8 @@ namespace platform {
 // What is in every Windows, but not in the headers or import libraries of every compiler.
 struct Ntdll {
   NTSTATUS(NTAPI* create_file)
-  (PHANDLE, ACCESS_MASK, POBJECT_ATTRIBUTES, PIO_STATUS_BLOCK, PLARGE_INTEGER, ULONG, ULONG, ULONG, ULONG, PVOID, ULONG);
+  (PHANDLE, ACCESS_MASK, POBJECT_ATTRIBUTES, PIO_STATUS_BLOCK, PLARGE_INTEGER, ULONG, ULONG, ULONG, ULONG, PVOID,
+   ULONG);
   NTSTATUS(NTAPI* set_information_file)(HANDLE, PIO_STATUS_BLOCK, PVOID, ULONG, int);
   NTSTATUS(NTAPI* query_volume_information_file)(HANDLE, PIO_STATUS_BLOCK, PVOID, ULONG, int);
   ULONG(NTAPI* error_of_status)(NTSTATUS);
@@ -50,6 +51,7 @@ constexpr NTSTATUS kStatusInvalidParameter = NtStatus(0xC000000D);
 constexpr NTSTATUS kStatusInvalidDeviceRequest = NtStatus(0xC0000010);
 constexpr NTSTATUS kStatusAccessDenied = NtStatus(0xC0000022);
 constexpr NTSTATUS kStatusObjectNameInvalid = NtStatus(0xC0000033);
+constexpr NTSTATUS kStatusObjectNameNotFound = NtStatus(0xC0000034);
 constexpr NTSTATUS kStatusSharingViolation = NtStatus(0xC0000043);
 constexpr NTSTATUS kStatusDeletePending = NtStatus(0xC0000056);
 constexpr NTSTATUS kStatusFileIsADirectory = NtStatus(0xC00000BA);

@@ -27,8 +27,8 @@ bool IsAbsolute(const std::wstring& name) {
   return IsSeparator(name[0]) || (name.size() > 2 && name[1] == L':' && IsSeparator(name[2]));
 }
 
-// Takes off the separators at the end, except those without which a root is something else: \??\C: is the volume, not its
-// root directory.
+// Takes off the separators at the end, except those without which a root is something else: \??\C: is the volume, not
+// its root directory.
 void TrimSeparators(std::wstring* path) {
   while (path->size() > 1 && path->back() == L'\\') {
     const wchar_t before = (*path)[path->size() - 2];
@@ -37,8 +37,8 @@ void TrimSeparators(std::wstring* path) {
   }
 }
 
-// The form that the object manager knows. Relative paths start at the current directory; ".", "..", "/" and device names
-// are worked out as everywhere in Windows, except after \\?\, which asks for a name to be taken as it is.
+// The form that the object manager knows. Relative paths start at the current directory; ".", "..", "/" and device
+// names are worked out as everywhere in Windows, except after \\?\, which asks for a name to be taken as it is.
 int ObjectPath(const std::wstring& path, std::wstring* out) {
   std::wstring full;
   if (StartsWith(path, kVerbatimPrefix) || StartsWith(path, kObjectPrefix)) {

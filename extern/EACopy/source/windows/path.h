@@ -18,8 +18,8 @@ struct Location {
 };
 
 // Works out where `name` in `parent` is. Returns an errno: ENOENT for an empty name, EILSEQ for one that is not WTF-8,
-// ENAMETOOLONG. A name in an open directory stays relative to it unless it is absolute or has ".." in it; those that have,
-// and plain paths, may be as long as the system can go (32,767 units).
+// ENAMETOOLONG. A name in an open directory stays relative to it unless it is absolute or has ".." in it; those that
+// have, and plain paths, may be as long as the system can go (32,767 units).
 int Locate(const Directory& parent, const char* name, Location* out);
 
 // The path of an open file or directory in the form \\?\C:\…. Returns an errno.

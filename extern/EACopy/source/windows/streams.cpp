@@ -1,4 +1,5 @@
-// Alternate data streams: further contents of a file with names of their own, such as the mark "came from the internet".
+// Alternate data streams: further contents of a file with names of their own, such as the mark "came from the
+// internet".
 
 #include <cerrno>
 #include <cstring>

@@ -1,8 +1,8 @@
 // File names in two encodings: the UTF-16 of the Windows API and the bytes that the engine speaks.
 //
 // NTFS keeps names as any sequence of 16-bit units, so a surrogate may stand alone in one. UTF-8 has no such character;
-// WTF-8 writes it like any other (three bytes), which is what Python's "surrogatepass" does too. Every name survives the
-// way out and back.
+// WTF-8 writes it like any other (three bytes), which is what Python's "surrogatepass" does too. Every name survives
+// the way out and back.
 #ifndef EACOPY_SOURCE_WINDOWS_WTF8_H_
 #define EACOPY_SOURCE_WINDOWS_WTF8_H_
 
