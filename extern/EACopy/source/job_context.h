@@ -15,29 +15,9 @@
 #include "events.h"
 #include "file_copy.h"
 #include "scheduler.h"
+#include "worker.h"
 
 namespace eacopy {
-
-// One worker's share of the counters, so that threads do not fight for a cache line.
-struct alignas(64) WorkerCounters {
-  std::atomic<uint64_t> files_found{0};
-  std::atomic<uint64_t> bytes_found{0};
-  std::atomic<uint64_t> files_copied{0};
-  std::atomic<uint64_t> symlinks_copied{0};
-  std::atomic<uint64_t> directories_created{0};
-  std::atomic<uint64_t> bytes_copied{0};
-  std::atomic<uint64_t> errors{0};
-  std::atomic<uint64_t> retries{0};
-  std::atomic<uint64_t> methods[kMethodCount] = {};
-
-  static void Add(std::atomic<uint64_t>& counter, uint64_t n) { counter.fetch_add(n, std::memory_order_relaxed); }
-};
-
-// What a worker thread has of its own.
-struct Worker {
-  WorkerCounters* counters = nullptr;
-  platform::Scratch scratch;
-};
 
 class JobContext {
  public:

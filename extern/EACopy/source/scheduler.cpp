@@ -6,7 +6,7 @@
 #include <system_error>
 #include <utility>
 
-#include "job_context.h"
+#include "worker.h"
 
 namespace eacopy {
 namespace {
