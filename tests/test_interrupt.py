@@ -35,7 +35,12 @@ try:
     getattr(py_eacopy, function)(source, destination, config=config)
 except BaseException as error:
     now = time.monotonic()
-    print(now, type(error).__name__, threading.active_count(), len(os.listdir("/proc/self/task")), flush=True)
+    for attempt in range(100):  # a thread that has been joined may need a moment until the kernel takes it away
+        left = len(os.listdir("/proc/self/task"))
+        if left == 1:
+            break
+        time.sleep(0.01)
+    print(now, type(error).__name__, threading.active_count(), left, flush=True)
 else:
     print(time.monotonic(), "finished", 0, 0, flush=True)
 """
@@ -252,7 +257,7 @@ else: threading.Thread(target=when_under_way).start()
 try: _strategy.run(_job.CopyJob(trees=trees, items=items, options=options), config, control)
 finally:
     ended = time.monotonic()
-    result = ended - called, control.snapshot().bytes_copied, len(os.listdir("/proc/self/task"))
+    result = ended - called, control.snapshot().bytes_copied, threads()
 """
 
 
@@ -275,7 +280,7 @@ def test_cancelling_from_another_thread_stops_a_copy_in_its_middle(cancel, large
     seconds, copied, threads = outcome.result
     with capsys.disabled():
         print(f" [{seconds * 1000:.1f} ms]", end="")
-    assert seconds < BOUND and SIZE // 10 <= copied < SIZE and threads <= 2
+    assert seconds < BOUND and SIZE // 10 <= copied < SIZE and threads == 1
     assert outcome.error.kind == "INTERRUPTED" and outcome.error.destination in (None, "absent")
     assert os.listdir(target) == []
 

@@ -147,11 +147,15 @@ __attribute__((constructor)) static void configure_from_environment(void) {
 
 /* Paths --------------------------------------------------------------------------------------------------------- */
 
+/* These leave errno alone: readdir tells its end from an error by an errno that the caller has set to 0. A path too long
+ * for /proc comes out empty. */
 static void path_of_descriptor(int fd, char *path) {
+    int saved = errno;
     char link[64];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     long size = system_call(SYS_readlink, (long)link, (long)path, PATH_SIZE - 1);
     path[size < 0 ? 0 : size] = 0;
+    errno = saved;
 }
 
 static void path_at(int directory, const char *name, char *path) {
@@ -164,7 +168,9 @@ static void path_at(int directory, const char *name, char *path) {
         return;
     }
     if (directory == AT_FDCWD) {
+        int saved = errno;
         if (system_call(SYS_getcwd, (long)path, PATH_SIZE, 0) < 0) *path = 0;
+        errno = saved;
     } else {
         path_of_descriptor(directory, path);
     }

@@ -165,8 +165,8 @@ class Session:
         """Executes Python text in a child.
 
         Args:
-            code: sees ``py_eacopy``, ``config``, ``os``, ``errno``, ``signal`` and ``names``; what it puts into
-                ``result`` comes back.
+            code: sees ``py_eacopy``, ``config``, ``os``, ``errno``, ``signal``, ``threads()`` (their number) and
+                ``names``; what it puts into ``result`` comes back.
             watch: only calls on paths that contain this are logged and may fail; normally the test's directory.
             rules: see :func:`rule`.
             config: arguments of Config beside the backend.
@@ -269,10 +269,10 @@ class Workplace:
         **more: Any,
     ) -> Outcome:
         """Copies the source to the destination, which is there with other contents when it is to be `existing`."""
+        if os.path.lexists(self.destination):
+            os.unlink(self.destination)  # it may have become a link to the source
         if existing:
             trees.write(self.destination, self.old)
-        elif os.path.lexists(self.destination):
-            os.unlink(self.destination)
         return self.call(function, self.source, self.destination, rules=rules, config=config, **more)
 
     @property

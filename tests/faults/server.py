@@ -13,6 +13,7 @@ import resource
 import signal
 import struct
 import sys
+import time
 import traceback
 
 import py_eacopy
@@ -76,7 +77,7 @@ def run(request):
         os.setgroups([])
         os.setgid(request["user"])
         os.setuid(request["user"])
-    names = {"py_eacopy": py_eacopy, "os": os, "errno": errno, "signal": signal, "result": None}
+    names = {"py_eacopy": py_eacopy, "os": os, "errno": errno, "signal": signal, "threads": threads, "result": None}
     names.update(request["names"])
     names["config"] = py_eacopy.Config(**request["config"])
     code = compile(request["source"], "<request>", "exec")
@@ -93,6 +94,15 @@ def run(request):
     signal.alarm(0)
     outcome["result"] = names["result"]
     return outcome
+
+
+def threads():
+    """How many threads the process has. One that has been joined may need a moment until the kernel takes it away."""
+    for _ in range(100):
+        if len(os.listdir("/proc/self/task")) == 1:
+            break
+        time.sleep(0.01)
+    return len(os.listdir("/proc/self/task"))
 
 
 def describe(error):
