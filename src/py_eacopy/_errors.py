@@ -3,36 +3,36 @@
 Every error is an :class:`EACopyError` and also the builtin that code written for :mod:`shutil` or :mod:`os` catches::
 
     EACopyError
-    +-- CopyIOError               IO                   OSError
-    +-- FFIError                  FFI                  RuntimeError
-    +-- PathError                 PATH                 OSError
-    +-- SourceNotFoundError       FILE_NOT_FOUND       FileNotFoundError
-    +-- DirectoryNotFoundError    DIRECTORY_NOT_FOUND  FileNotFoundError
-    +-- PermissionDeniedError     PERMISSION_DENIED    PermissionError
-    +-- DestinationExistsError    DESTINATION_EXISTS   FileExistsError
-    +-- DestinationIsDirectoryError  DESTINATION_EXISTS  IsADirectoryError
-    +-- SourceIsDirectoryError    INVALID_ARGUMENT     IsADirectoryError
-    +-- NotADirectoryPathError    PATH                 NotADirectoryError
-    +-- InvalidArgumentError      INVALID_ARGUMENT     ValueError
-    +-- SameFileCopyError         INVALID_ARGUMENT     shutil.SameFileError
-    +-- SpecialFileCopyError      INVALID_ARGUMENT     shutil.SpecialFileError
-    +-- NetworkError              NETWORK              ConnectionError
-    +-- TransferTimeoutError      TIMEOUT              TimeoutError
-    +-- EncodingError             ENCODING             UnicodeError
-    +-- CallbackError             PYTHON               RuntimeError
-    +-- FileTooLargeError         FILE_TOO_LARGE       OSError
-    +-- DiskFullError             DISK_FULL            OSError
-    +-- ReadError                 READ_ERROR           OSError
-    +-- WriteError                WRITE_ERROR          OSError
-    +-- CopyInterruptedError      INTERRUPTED          InterruptedError
-    +-- ServerError               SERVER               ConnectionError
-    +-- ClientError               CLIENT               ConnectionError
-    +-- DeltaCopyError            DELTA_COPY           OSError
-    +-- UnsupportedError          UNSUPPORTED          NotImplementedError
-    +-- ConfigurationError        CONFIGURATION        ValueError
-    +-- UnknownError              UNKNOWN              OSError
-    +-- TreeError                 (that of its first)  shutil.Error
-    +-- MoveError                 DESTINATION_EXISTS   shutil.Error
+    +-- CopyIOError                  IO                   OSError
+    +-- FFIError                     FFI                  RuntimeError
+    +-- PathError                    PATH                 OSError
+    +-- SourceNotFoundError          FILE_NOT_FOUND       FileNotFoundError
+    +-- DirectoryNotFoundError       DIRECTORY_NOT_FOUND  FileNotFoundError
+    +-- PermissionDeniedError        PERMISSION_DENIED    PermissionError
+    +-- DestinationExistsError       DESTINATION_EXISTS   FileExistsError
+    +-- DestinationIsDirectoryError  DESTINATION_EXISTS   IsADirectoryError
+    +-- SourceIsDirectoryError       INVALID_ARGUMENT     IsADirectoryError
+    +-- NotADirectoryPathError       PATH                 NotADirectoryError
+    +-- InvalidArgumentError         INVALID_ARGUMENT     ValueError
+    +-- SameFileCopyError            INVALID_ARGUMENT     shutil.SameFileError
+    +-- SpecialFileCopyError         INVALID_ARGUMENT     shutil.SpecialFileError
+    +-- NetworkError                 NETWORK              ConnectionError
+    +-- TransferTimeoutError         TIMEOUT              TimeoutError
+    +-- EncodingError                ENCODING             OSError, UnicodeError
+    +-- CallbackError                PYTHON               RuntimeError
+    +-- FileTooLargeError            FILE_TOO_LARGE       OSError
+    +-- DiskFullError                DISK_FULL            OSError
+    +-- ReadError                    READ_ERROR           OSError
+    +-- WriteError                   WRITE_ERROR          OSError
+    +-- CopyInterruptedError         INTERRUPTED          InterruptedError
+    +-- ServerError                  SERVER               ConnectionError
+    +-- ClientError                  CLIENT               ConnectionError
+    +-- DeltaCopyError               DELTA_COPY           OSError
+    +-- UnsupportedError             UNSUPPORTED          OSError, NotImplementedError
+    +-- ConfigurationError           CONFIGURATION        ValueError
+    +-- UnknownError                 UNKNOWN              OSError
+    +-- TreeError                    of its first         shutil.Error
+    +-- MoveError                    DESTINATION_EXISTS   shutil.Error
 
 Both backends describe a failure with the same words (:class:`Operation`, an errno, the paths), and
 :func:`error_from_failure` turns that into the exception; :func:`classify` is the one table behind the kinds.
@@ -43,7 +43,7 @@ import errno
 import os
 import shutil
 import stat
-from typing import Dict, Optional, Sequence, Tuple, Type, Union
+from typing import Any, Dict, Optional, Sequence, Tuple, Type, Union
 
 AnyPath = Union[str, bytes]
 
@@ -129,11 +129,26 @@ class EACopyError(Exception):
     operation: Operation = Operation.NONE
     offset: int = 0
     destination: Optional[str] = None
+    #: True when the item asked for failed as a whole, rather than something inside a tree.
+    root: bool = True
+
+    # Without values: those would hide OSError's own.
+    errno: Optional[int]
+    filename: Optional[AnyPath]
+    filename2: Optional[AnyPath]
+
+    def __str__(self) -> str:
+        # OSError writes this when the operating system was not asked.
+        text, nothing = super().__str__(), "[Errno None] "
+        return text[len(nothing) :] if text.startswith(nothing) else text
+
+
+class _NoSystemError(EACopyError):
+    """What all errors have that are no OSError."""
+
     errno: Optional[int] = None
     filename: Optional[AnyPath] = None
     filename2: Optional[AnyPath] = None
-    #: True when the item asked for failed as a whole, rather than something inside a tree.
-    root: bool = True
 
 
 class CopyIOError(EACopyError, OSError):
@@ -142,7 +157,7 @@ class CopyIOError(EACopyError, OSError):
     kind = ErrorKind.IO
 
 
-class FFIError(EACopyError, RuntimeError):
+class FFIError(_NoSystemError, RuntimeError):
     """The native library did not answer as it must."""
 
     kind = ErrorKind.FFI
@@ -188,7 +203,7 @@ class DestinationIsDirectoryError(EACopyError, IsADirectoryError):
     kind = ErrorKind.DESTINATION_EXISTS
 
 
-class InvalidArgumentError(EACopyError, ValueError):
+class InvalidArgumentError(_NoSystemError, ValueError):
     """An argument has a value that makes no sense here."""
 
     kind = ErrorKind.INVALID_ARGUMENT
@@ -224,13 +239,13 @@ class TransferTimeoutError(EACopyError, TimeoutError):
     kind = ErrorKind.TIMEOUT
 
 
-class EncodingError(EACopyError, UnicodeError):
+class EncodingError(EACopyError, OSError, UnicodeError):
     """A name cannot be said in the encoding that is needed."""
 
     kind = ErrorKind.ENCODING
 
 
-class CallbackError(EACopyError, RuntimeError):
+class CallbackError(_NoSystemError, RuntimeError):
     """A callback was used in a way it must not be; an exception raised *by* a callback comes out unchanged."""
 
     kind = ErrorKind.PYTHON
@@ -302,13 +317,13 @@ class DeltaCopyError(EACopyError, OSError):
     kind = ErrorKind.DELTA_COPY
 
 
-class UnsupportedError(EACopyError, NotImplementedError):
+class UnsupportedError(EACopyError, OSError, NotImplementedError):
     """This backend, build or platform cannot do that; the message says what can."""
 
     kind = ErrorKind.UNSUPPORTED
 
 
-class ConfigurationError(EACopyError, ValueError):
+class ConfigurationError(_NoSystemError, ValueError):
     """A setting has a bad value; the message names it and the legal ones."""
 
     kind = ErrorKind.CONFIGURATION
@@ -333,6 +348,9 @@ class TreeError(EACopyError, shutil.Error):
         if errors:
             self.kind = errors[0].kind
             self.operation = errors[0].operation
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        return type(self), (self.errors, self.args[0]), self.__dict__
 
 
 class MoveError(EACopyError, shutil.Error):
@@ -497,7 +515,7 @@ def error_from_failure(
     elif issubclass(cls, OSError):
         error = cls(number or None, reason, *_os_error_paths(source, destination))
     else:
-        error = cls(reason)
+        error = cls("%s: %s" % (reason, " -> ".join(repr(path) for path in (source, destination) if path is not None)))
     if error.errno is None:
         error.errno = number or None
     if error.filename is None:
