@@ -218,7 +218,8 @@ Status Destination::Commit(const Handle& source, const FileInfo& source_info, pl
   }
   created_ = false;  // it is the user's now
   in_place_ = false;
-  return options_.fsync && regular ? SyncDirectory() : Status();
+  // A tree flushes its directories when they are complete.
+  return options_.fsync && regular && !task_.in_tree ? SyncDirectory() : Status();
 }
 
 DestinationState Destination::Abandon() {

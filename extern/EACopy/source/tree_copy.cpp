@@ -60,26 +60,33 @@ std::string PathOf(const DirectoryNode& node, const std::string& root) {
   return path;
 }
 
-// Makes a directory at a plain path with the parents that are missing, as os.makedirs does.
-Status MakeDirectories(const std::string& path, uint64_t* created) {
-  const Directory& paths = Directory::Paths();
-  Status status = platform::MakeDirectory(paths, path.c_str());
-  if (status.ok()) {
-    ++*created;
-    return status;
-  }
-  if (status.error_number() != ENOENT) return status;
+// The directory part of a plain path, without its last separators; empty when there is none.
+std::string ParentPath(const std::string& path) {
   size_t length = path.size();
   auto is_separator = [&](size_t i) { return path[i] == '/' || path[i] == platform::kSeparator; };
   while (length > 0 && is_separator(length - 1)) --length;
   while (length > 0 && !is_separator(length - 1)) --length;
   while (length > 1 && is_separator(length - 1)) --length;
-  if (length == 0 || length >= path.size()) return status;
-  Status parent = MakeDirectories(path.substr(0, length), created);
-  if (!parent.ok() && parent.error_number() != EEXIST) return parent;
-  status = platform::MakeDirectory(paths, path.c_str());
-  if (status.ok()) ++*created;
-  return status;
+  return path.substr(0, length);
+}
+
+// Makes a directory at a plain path with the parents that are missing, as os.makedirs does. With `sync`, the new names are
+// durable when it returns.
+Status MakeDirectories(const std::string& path, bool sync, uint64_t* created) {
+  const Directory& paths = Directory::Paths();
+  const std::string parent_path = ParentPath(path);
+  Status status = platform::MakeDirectory(paths, path.c_str());
+  if (status.error_number() == ENOENT && !parent_path.empty() && parent_path.size() < path.size()) {
+    const Status parent = MakeDirectories(parent_path, sync, created);
+    if (!parent.ok() && parent.error_number() != EEXIST) return parent;
+    status = platform::MakeDirectory(paths, path.c_str());
+  }
+  if (!status.ok()) return status;
+  ++*created;
+  if (!sync) return status;
+  Directory directory;
+  status = platform::OpenDirectory(paths, parent_path.empty() ? "." : parent_path.c_str(), true, &directory);
+  return status.ok() ? platform::Sync(directory) : Status::FromErrno(status.error_number(), Operation::kSync);
 }
 
 // One more thing in `node` has ended. The last one completes the directory, which may complete its parent, and so on up.
@@ -189,13 +196,14 @@ class DirectoryTask : public Task {
     bool parked = false;
     if (!job_.cancelled()) {
       DirectoryCache& cache = tree_->services.cache;
-      DirectoryNode* parent = node_->parent.get();
+      // Shared: once parked, the node is another task's, which may complete it and its parent before this one is through.
+      const NodePointer parent = node_->parent;
       status = parent != nullptr ? cache.Pin(*parent) : Status();
       if (status.ok()) {
         status = OpenBoth(worker, &parked);
         if (parent != nullptr) cache.Unpin(*parent);
       }
-      if (status.ok() && node_->ready && !parked) {
+      if (!parked && status.ok() && node_->ready) {
         CopyContents(worker);
         if (parent != nullptr) cache.Unpin(*node_);  // a root stays pinned until it is complete
       }
@@ -299,7 +307,7 @@ class DirectoryTask : public Task {
       status = platform::MakeDirectory(parent, name);
       created = status.ok() ? 1 : 0;
     } else {
-      status = MakeDirectories(tree_->destination, &created);
+      status = MakeDirectories(tree_->destination, job_.options().fsync, &created);
     }
     WorkerCounters::Add(worker.counters->directories_created, created);
     if (status.error_number() == EEXIST && job_.options().dirs_exist_ok) {
