@@ -11,6 +11,7 @@ from typing import Any, Dict, Iterator, Optional, TypeVar, Union
 
 from . import _api, _originals, _tree
 from ._config import DEFAULT, Config, Default, ErrorStrategy, active, checked
+from ._control import Control
 from ._errors import EACopyError, MoveError, Operation, error_from_failure
 from ._paths import StrOrBytesPath, encode_pair
 
@@ -33,6 +34,7 @@ def move(
     copy_function: Union[_tree.CopyFunction, Default] = DEFAULT,
     *,
     config: Optional[Config] = None,
+    control: Optional[Control] = None,
 ) -> Union[_Path, str, bytes, None]:
     """Moves a file or a directory, as :func:`shutil.move` does.
 
@@ -44,6 +46,7 @@ def move(
         dst: its new name, or a directory that is to hold it under its own name.
         copy_function: as for :func:`copytree`; default is copy2.
         config: default is the active one. Its IGNORE counts as RAISE here: what was not copied must not be removed.
+        control: cancels and watches the copying from another thread; a rename is over before it could be stopped.
 
     Returns:
         the new path: dst as given, or joined with the name of ``src``; None when ``src`` is the directory ``dst``
@@ -52,7 +55,8 @@ def move(
     Raises:
         shutil.Error: the name in the directory ``dst`` is taken, or ``dst`` lies inside ``src``; nothing was moved.
             Or the tree could not be copied whole; then the source is untouched.
-        FileNotFoundError, PermissionError, OSError: what the operating system said; all are :class:`EACopyError` too.
+        FileNotFoundError, PermissionError, OSError: what the operating system said; all are :class:`EACopyError` too,
+            but for those of a ``copy_function`` of your own.
 
     Audit event: ``shutil.move`` with src and dst, and those of the function that copies.
     """
@@ -61,24 +65,22 @@ def move(
         config = config.evolve(error_strategy=ErrorStrategy.RAISE)
     encode_pair(src, dst)
     metadata = "stat" if isinstance(copy_function, Default) else _tree.metadata_of(copy_function)
-    copy_tree: Any = functools.partial(_tree.copytree, dirs_exist_ok=False, config=config)
+    copy_tree: Any = functools.partial(_tree.copytree, dirs_exist_ok=False, config=config, control=control)
     copy_file: Any = copy_function
     if metadata is not None:
         copy_file = {"stat": _api.copy2, "mode": _api.copy, "none": _api.copyfile}[metadata]
         # shutil's move hands its copy_function on to its copytree, and only whole functions are known there.
         copy_tree = _with_copy_function(copy_tree, copy_file)
-        copy_file = functools.partial(copy_file, config=config)
+        copy_file = functools.partial(copy_file, config=config, control=control)
     if sys.version_info < (3, 9):
         src = os.fspath(src)  # its move knows no PathLike
     try:
         moved: Union[_Path, str, bytes, None] = _originals.move_with(copy_tree)(src, dst, copy_file)
         return moved
     except OSError as error:
-        if isinstance(error, EACopyError):
-            raise
-        if isinstance(error, shutil.Error):
+        if type(error) is shutil.Error:
             raise MoveError(*error.args) from None
-        if error.errno is None:
+        if isinstance(error, EACopyError) or metadata is None or error.errno is None:
             raise
         raise error_from_failure(error.errno, Operation.REMOVE, error.filename, error.filename2) from error
 

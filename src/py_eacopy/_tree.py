@@ -6,7 +6,7 @@ import shutil
 import stat
 import sys
 import time
-from typing import Any, Callable, Collection, Iterable, List, Optional, Sequence, TypeVar, Union
+from typing import Any, Callable, Container, Iterable, List, Optional, Sequence, TypeVar, Union
 
 from . import _api, _originals
 from ._config import DEFAULT, Config, Default, ErrorStrategy, active, checked, options_for
@@ -126,22 +126,23 @@ def _filter_of(ignore: Ignore, as_bytes: bool) -> Filter:
     def filter_names(directory: bytes, names: List[bytes]) -> Sequence[bool]:
         own: List[Any] = list(names) if as_bytes else [os.fsdecode(name) for name in names]
         result = ignore(directory if as_bytes else os.fsdecode(directory), list(own))
-        ignored = _as_collection(result)
+        ignored = _quick_to_search(result)
         return [name in ignored for name in own]
 
     return filter_names
 
 
-def _as_collection(result: Iterable[Any]) -> Collection[Any]:
-    """What an ignore function returned, as something in which names are found quickly and more than once."""
-    if isinstance(result, (set, frozenset)):
-        return result
-    try:
-        return frozenset(result)
-    except TypeError:
-        raise TypeError(
-            "ignore must return the names to leave out as a set, a list or the like, not %s" % type(result).__name__
-        ) from None
+def _quick_to_search(result: Any) -> Container[Any]:
+    """What an ignore function returned, as something in which each name of a large directory is found at once."""
+    if isinstance(result, Container) and not isinstance(result, (list, tuple)):
+        return result  # a class of its own may have its own idea of what is in it, as it has with shutil
+    if isinstance(result, Iterable):
+        names = list(result)
+        try:
+            return frozenset(names)
+        except TypeError:
+            return names  # something in it cannot be hashed, and so is no name; shutil does not mind
+    raise TypeError("ignore must return the names to leave out, as a set or a list, not %s" % type(result).__name__)
 
 
 # Any other copy_function: shutil's own walk --------------------------------------------------------------------------
