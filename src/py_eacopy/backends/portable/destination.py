@@ -160,19 +160,20 @@ class Destination:
             os.chmod(self._name, stat.S_IWRITE)  # the read-only attribute
             return os.open(self._name, flags)
 
-    def empty(self, to: int = 0) -> None:
-        """Lets go of the old contents of a regular file, beyond so many bytes."""
+    def empty(self, size: int, to: int = 0) -> None:
+        """Lets go of the old contents of a regular file beyond `to` bytes, because one of `size` bytes is coming."""
         if self.existing is None or not stat.S_ISREG(self.existing.st_mode):
             return
-        self._touched = True
         if self.existing.st_size > to:
             self._monitor.operation, self._monitor.offset = Operation.TRUNCATE, to
             try:
                 os.ftruncate(self.descriptor, to)
             except OSError as error:
-                # Some FUSE file systems refuse; then the old tail goes when the size is set at the end.
-                if error.errno not in system.NOT_SUPPORTED | {errno.EACCES, errno.EPERM}:
+                # Some FUSE file systems refuse. That is no harm when everything is going to be written over.
+                refused = error.errno in system.NOT_SUPPORTED | {errno.EACCES, errno.EPERM}
+                if not refused or self.existing.st_size > size > 0:
                     raise
+        self._touched = True
 
     def _enter_directory(self, source: str) -> None:
         """The name is a directory: takes the file in where that is wanted, else fails."""
@@ -226,9 +227,11 @@ class Destination:
         if self._written != self._name and self._created:
             monitor.operation = Operation.RENAME
             os.replace(self._written, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
-        self._created = self._touched = False  # it is the user's now
+        self._created = False  # it is the user's now
         if options.fsync and regular:
+            self._touched = True
             self._sync_directory()
+        self._touched = False
 
     def _make_sure(self, source: int) -> None:
         if self._options.fsync:
@@ -245,7 +248,7 @@ class Destination:
         try:
             system.sync(directory)
         finally:
-            os.close(directory)
+            system.close_quietly(directory)
 
     def abandon(self) -> DestinationState:
         """Takes back what was created, and tells what is at the destination now."""
@@ -280,7 +283,4 @@ class Destination:
     def _close(self) -> None:
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
-            try:
-                os.close(descriptor)
-            except OSError:
-                pass  # the first error is the one to tell
+            system.close_quietly(descriptor)  # the first error is the one to tell

@@ -105,7 +105,7 @@ class DirectoryCache:
                 if len(self._idle) > self._capacity:
                     evicted = self._evict()
         if evicted is not None:
-            os.close(evicted)
+            system.close_quietly(evicted)
 
     def discard(self, directory: Directory) -> None:
         """Nothing in the directory is needed any more."""
@@ -124,7 +124,7 @@ class DirectoryCache:
         if parent is not None and parent.inside is directory:
             parent.inside = None
         if descriptor is not None:
-            os.close(descriptor)
+            system.close_quietly(descriptor)
             self._roots.pop(directory, None)
 
     def close_all(self) -> None:
@@ -140,7 +140,7 @@ class DirectoryCache:
                 if not self._idle:
                     return
                 evicted = self._evict()
-            os.close(evicted)
+            system.close_quietly(evicted)
 
     def _evict(self) -> int:
         """Takes the directory that was unused for the longest time out; the lock is held. Returns what to close."""
@@ -172,7 +172,7 @@ class DirectoryCache:
                 directory.descriptor = descriptor
                 return descriptor
             theirs = directory.descriptor
-        os.close(descriptor)  # another thread was faster
+        system.close_quietly(descriptor)  # another thread was faster
         return theirs
 
     def _open_from_inside(self, directory: Directory) -> Optional[int]:
@@ -191,7 +191,7 @@ class DirectoryCache:
             self.unpin(inside)
         # The one inside was reached by a link, or has been moved.
         if not _is_same(descriptor, directory):
-            os.close(descriptor)
+            system.close_quietly(descriptor)
             return None
         return descriptor
 
@@ -210,16 +210,16 @@ class DirectoryCache:
             for step in reversed(missing):
                 above, descriptor = descriptor, self._open_in(descriptor, step)
                 if above != start.descriptor and above is not None:
-                    os.close(above)
+                    system.close_quietly(above)
         except OSError:
             if descriptor != start.descriptor and descriptor is not None:
-                os.close(descriptor)
+                system.close_quietly(descriptor)
             raise
         finally:
             self.unpin(start)
         assert descriptor is not None
         if not _is_same(descriptor, directory):
-            os.close(descriptor)
+            system.close_quietly(descriptor)
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         return descriptor
 

@@ -21,6 +21,7 @@ class CopyFailure(Exception):
         state: Optional[DestinationState] = None,
         size: int = 0,
         available: int = 0,
+        kind: Optional[ErrorKind] = None,
     ) -> None:
         super().__init__(number, operation)
         self.number = number
@@ -29,6 +30,7 @@ class CopyFailure(Exception):
         self.state = state
         self.size = size
         self.available = available
+        self.kind = kind or classify(number, operation)
 
     @classmethod
     def of_cancellation(cls, state: Optional[DestinationState] = None) -> "CopyFailure":
@@ -41,7 +43,7 @@ class CopyFailure(Exception):
     @property
     def retryable(self) -> bool:
         """Whether another try may succeed: not for what is wrong with the request itself."""
-        return not self.cancelled and classify(self.number, self.operation) is not ErrorKind.INVALID_ARGUMENT
+        return not self.cancelled and self.kind is not ErrorKind.INVALID_ARGUMENT
 
     def to_error(self, source: Optional[str], destination: Optional[str], root: bool) -> EACopyError:
         return error_from_failure(
@@ -49,6 +51,7 @@ class CopyFailure(Exception):
             self.operation,
             source,
             destination,
+            kind=self.kind,
             destination_state=self.state,
             offset=self.offset,
             size=self.size,

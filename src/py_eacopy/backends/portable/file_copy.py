@@ -5,7 +5,7 @@ import os
 import stat
 from typing import Optional
 
-from ..._errors import DestinationState, ErrorKind, Operation, classify
+from ..._errors import DestinationState, ErrorKind, Operation
 from ..._job import CopyOptions
 from . import system
 from .clone import CLONE_MINIMUM, clone
@@ -13,7 +13,7 @@ from .data import READ_WRITE, copy_data
 from .destination import Destination, exists, file_inside
 from .failure import Cancelled, CopyFailure
 from .metadata import copy_link_metadata
-from .monitor import Monitor
+from .monitor import Monitor, Refusal
 
 _OPEN_SOURCE = Operation.OPEN_SOURCE
 
@@ -88,7 +88,7 @@ class FileCopier:
             destination.commit(descriptor, info)
             self.into_directory = destination.into_directory
         except OSError as error:
-            raise self._failure(error.errno or 0, size, destination, target) from None
+            raise self._failure(error, size, destination, target) from None
         except Cancelled:
             raise CopyFailure.of_cancellation(destination.abandon()) from None
         except BaseException:
@@ -96,7 +96,7 @@ class FileCopier:
             raise
         finally:
             if descriptor >= 0:
-                os.close(descriptor)
+                system.close_quietly(descriptor)
         return True
 
     def copy_link(
@@ -136,24 +136,26 @@ class FileCopier:
         if regular and info.st_size and reflink == "always":
             # Where there is no cloning, what was there before has to stay.
             number = clone(source, target, monitor)
-            if number == errno.EINVAL and existing is not None:
-                # File systems that clone want room for an end that is no multiple of their block.
-                destination.empty()
+            if number == errno.EINVAL and existing is not None and existing.st_size > info.st_size:
+                # An end that is no multiple of the file system's block cannot lie in the middle of a file.
+                destination.empty(info.st_size, to=info.st_size)
                 number = clone(source, target, monitor)
             if number:
-                monitor.refuse(errno.EOPNOTSUPP, Operation.CLONE)
-            destination.empty(to=info.st_size)
-            self.size = self._cloned_size(target)
+                monitor.refuse(number, Operation.CLONE, ErrorKind.UNSUPPORTED)
+            destination.empty(info.st_size, to=info.st_size)
+            self.size = self._cloned_size(source, info, target)
             return
-        destination.empty()
+        destination.empty(info.st_size)
         if regular and info.st_size >= CLONE_MINIMUM and reflink == "auto" and not clone(source, target, monitor):
-            self.size = self._cloned_size(target)
+            self.size = self._cloned_size(source, info, target)
             return
         self.method, self.size = copy_data(source, info, target, existing, self._options, monitor)
 
-    def _cloned_size(self, target: int) -> int:
+    def _cloned_size(self, source: int, info: os.stat_result, target: int) -> int:
         # The source may have been written to since it was looked at: what counts is what was cloned.
         size = os.fstat(target).st_size
+        if size < info.st_size and size < os.fstat(source).st_size:
+            self._monitor.refuse(errno.EIO, Operation.CLONE)
         self._monitor.advance(size)
         return size
 
@@ -182,14 +184,16 @@ class FileCopier:
         elif in_tree and kind in (stat.S_IFCHR, stat.S_IFBLK):
             self._monitor.refuse(0, Operation.SPECIAL_FILE)
 
-    def _failure(self, number: int, size: int, destination: Destination, target: str) -> CopyFailure:
-        operation, offset = self._monitor.operation, self._monitor.offset
-        kind = classify(number, operation)
-        available = 0
-        if kind is ErrorKind.DISK_FULL and destination.descriptor >= 0:
-            available = system.free_space(destination.descriptor, target)
-        needed = size if kind in (ErrorKind.DISK_FULL, ErrorKind.FILE_TOO_LARGE) else 0
-        return CopyFailure(number, operation, offset, destination.abandon(), needed, available)
+    def _failure(self, error: OSError, size: int, destination: Destination, target: str) -> CopyFailure:
+        failure = CopyFailure(error.errno or 0, self._monitor.operation, self._monitor.offset)
+        if isinstance(error, Refusal) and error.kind is not None:
+            failure.kind = error.kind
+        if failure.kind in (ErrorKind.DISK_FULL, ErrorKind.FILE_TOO_LARGE):
+            failure.size = size
+        if failure.kind is ErrorKind.DISK_FULL and destination.descriptor >= 0:
+            failure.available = system.free_space(destination.descriptor, target)
+        failure.state = destination.abandon()
+        return failure
 
 
 def _is_directory(directory: Optional[int], name: str) -> bool:

@@ -1,8 +1,16 @@
 """What code that copies tells whoever runs it, and asks: where it is, how far it came, whether to stop."""
 
-from typing import NoReturn
+from typing import NoReturn, Optional
 
-from ..._errors import Operation
+from ..._errors import ErrorKind, Operation
+
+
+class Refusal(OSError):
+    """A failure of which this engine knows more than the errno says."""
+
+    def __init__(self, number: int, kind: Optional[ErrorKind]) -> None:
+        super().__init__(number, "")
+        self.kind = kind
 
 
 class Monitor:
@@ -24,7 +32,7 @@ class Monitor:
     def check(self) -> None:
         """Raises Cancelled when the job is to stop."""
 
-    def refuse(self, number: int, operation: Operation) -> NoReturn:
+    def refuse(self, number: int, operation: Operation, kind: Optional[ErrorKind] = None) -> NoReturn:
         """Fails for a reason that no system call gave."""
         self.operation = operation
-        raise OSError(number, "")
+        raise Refusal(number, kind)

@@ -77,6 +77,14 @@ def set_blocking(descriptor: int) -> None:
         os.set_blocking(descriptor, True)
 
 
+def close_quietly(descriptor: int) -> None:
+    """Closes what was only read from: an error could not be about anything that matters."""
+    try:
+        os.close(descriptor)
+    except OSError:
+        pass
+
+
 def sync(descriptor: int) -> None:
     """Makes an open file or directory durable."""
     if sys.platform == "darwin":
@@ -101,7 +109,7 @@ def sync_path(path: str) -> None:
     try:
         sync(descriptor)
     finally:
-        os.close(descriptor)
+        close_quietly(descriptor)
 
 
 def long_path(path: str) -> str:
