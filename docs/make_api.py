@@ -18,8 +18,9 @@ INTRODUCTION = """\
 Made from the docstrings by `python docs/make_api.py`; change those, not this page.
 
 All functions take paths as `str`, `bytes` or `os.PathLike`. Those that `shutil` has take its arguments in its order,
-and return and raise what it does. Every function has two more keyword arguments: `config`, a [`Config`](#config) to use instead
-of the active one, and, unless it is asynchronous, `control`, a [`Control`](#control) to cancel and watch it with.
+and return and raise what it does. Every function has two more keyword arguments: `config`, a [`Config`](#config) to use
+instead of the active one, and, unless it is asynchronous, `control`, a [`Control`](#control) to cancel and watch
+it with.
 """
 
 #: What the signatures say, and what a reader needs to know.
