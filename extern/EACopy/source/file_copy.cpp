@@ -60,6 +60,9 @@ Status ResolveLinks(const Directory& parent, std::string* name, bool* exists, Fi
   return Status::FromErrno(ELOOP, Operation::kOpenDestination);
 }
 
+// Whether a destination that is a directory takes the file in. In a tree every name is a final one.
+bool TakesIn(const FileTask& task, const Options& options) { return options.into_directory && !task.in_tree; }
+
 // The destination while it is being written. Until Commit() it is the business of the destructor to take back what was
 // created.
 class Destination {
@@ -118,6 +121,7 @@ Status Destination::Create(const std::string& name, const FileInfo& source_info)
 Status Destination::Open(const Handle& /*source*/, const FileInfo& source_info, bool* into_directory) {
   name_ = task_.destination_name;
   for (;;) {
+    existed_ = false;
     Status status = options_.atomic ? OpenAtomic(source_info) : Create(name_, source_info);
     if (!options_.atomic && status.error_number() == EEXIST) status = OpenInPlace(source_info);
     if (status.error_number() != EISDIR) return status;
@@ -126,7 +130,7 @@ Status Destination::Open(const Handle& /*source*/, const FileInfo& source_info, 
       // "missing/" with a slash: what is missing is a directory.
       return Status::FromErrno(ENOENT, Operation::kOpenDestination);
     }
-    if (!options_.into_directory || *into_directory) return status;
+    if (!TakesIn(task_, options_) || *into_directory) return status;
     *into_directory = true;
     AppendName(&name_, BaseName(task_.source_name));
   }
@@ -291,7 +295,7 @@ Status CopySymlink(const FileTask& task, const Options& options, bool* into_dire
                            target_info.type == FileType::kDirectory;
     status = platform::MakeSymlink(target, task.destination_parent, name.c_str(), directory);
     FileInfo there;
-    if (status.error_number() == EEXIST && options.into_directory &&
+    if (status.error_number() == EEXIST && TakesIn(task, options) &&
         platform::GetInfo(task.destination_parent, name.c_str(), true, &there).ok() &&
         there.type == FileType::kDirectory) {
       *into_directory = true;
