@@ -78,6 +78,8 @@ class Destination {
   Status Open(const Handle& source, const FileInfo& source_info, bool* into_directory);
   // All is written: gives it its metadata and its name.
   Status Commit(const Handle& source, const FileInfo& source_info, platform::Scratch& scratch, FileMonitor& monitor);
+  // Something was written to it, or may have been.
+  void NoteWritten();
   // Takes back what was created and tells what is at the destination now.
   DestinationState Abandon();
 
@@ -101,7 +103,7 @@ class Destination {
   bool existed_ = false;
   bool created_ = false;   // written_ is ours to remove
   bool in_place_ = false;  // an existing file is written over
-  bool touched_ = false;   // its old contents are gone
+  bool touched_ = false;   // and is not what it was
 };
 
 Status Destination::RefuseSameFile(const FileInfo& source_info, const FileInfo& destination_info) const {
@@ -177,13 +179,21 @@ Status Destination::OpenInPlace(const FileInfo& source_info) {
   if (status.ok()) status = RefuseSameFile(source_info, existing_info_);
   if (!status.ok()) return status;
   in_place_ = true;
-  if (existing_info_.type != FileType::kRegular || existing_info_.size == 0) return Status();
-  status = platform::Truncate(handle_, 0);
+  if (existing_info_.type != FileType::kRegular) return Status();
+  // A clone takes the place of all old data at once, and when it is refused they have to stay.
+  const bool cloned_only = options_.reflink == Reflink::kAlways && source_info.type == FileType::kRegular;
+  if (cloned_only && source_info.size != 0) return Status();
+  status = existing_info_.size != 0 ? platform::Truncate(handle_, 0) : Status();
   // Some FUSE file systems refuse; then the old tail goes when the size is set at the end.
-  if (status.kind() == Kind::kPermissionDenied || status.kind() == Kind::kUnsupported) return Status();
-  touched_ = status.ok();
-  if (touched_) existing_info_.size = 0;
-  return status;
+  const bool refused = status.kind() == Kind::kPermissionDenied || status.kind() == Kind::kUnsupported;
+  if (!status.ok() && !refused) return status;
+  touched_ = true;
+  if (!refused) existing_info_.size = 0;
+  return Status();
+}
+
+void Destination::NoteWritten() {
+  if (in_place_ && existing_info_.type == FileType::kRegular) touched_ = true;
 }
 
 Status Destination::SyncDirectory() const {
@@ -238,9 +248,10 @@ DestinationState Destination::Abandon() {
     if (same || !ours.id.inode) platform::RemoveFile(task_.destination_parent, written_.c_str());
     return written_ != name_ && existed_ ? DestinationState::kOld : DestinationState::kAbsent;
   }
-  handle_.Close();
-  if (touched_) return DestinationState::kPartial;
   FileInfo info;
+  const bool same_size = !in_place_ || !platform::GetInfo(handle_, &info).ok() || info.size == existing_info_.size;
+  handle_.Close();
+  if (touched_ || !same_size) return DestinationState::kPartial;
   const bool there = platform::GetInfo(task_.destination_parent, task_.destination_name, false, &info).ok();
   return there ? DestinationState::kOld : DestinationState::kAbsent;
 }
@@ -345,6 +356,7 @@ Status CopyFile(const FileTask& task, const Options& options, platform::Scratch&
     platform::DataRequest request{source,  info,    destination.handle(), destination.existing_info(),
                                   options, task.thread_count, scratch,    monitor};
     status = platform::CopyData(request, &outcome->method, &outcome->size);
+    if (status.kind() != Kind::kUnsupported) destination.NoteWritten();
     if (status.ok()) status = destination.Commit(source, info, scratch, monitor);
     if (status.kind() == Kind::kDiskFull) status.set_space(info.size, platform::FreeSpace(destination.handle()));
     if (status.kind() == Kind::kFileTooLarge) status.set_space(info.size, 0);

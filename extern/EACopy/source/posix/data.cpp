@@ -235,19 +235,28 @@ Status DataCopier::CopyStream(uint64_t offset, uint64_t* end) {
 #ifdef __linux__
 
 bool DataCopier::Clone(Status* status, uint64_t* size) {
-  if (::ioctl(destination_, FICLONE, source_) != 0) {
+  const uint64_t wanted = request_.source_info.size;
+  const bool has_tail = request_.destination_info != nullptr && request_.destination_info->size > wanted;
+  auto clone = [&] { return Uninterrupted([&] { return ::ioctl(destination_, FICLONE, source_); }) == 0; };
+  bool cloned = clone();
+  if (!cloned && errno == EINVAL && has_tail) {
+    // An end that is no multiple of the file system's block cannot lie in the middle of a file.
+    *status = SetSize(wanted);
+    if (!status->ok()) return true;
+    cloned = clone();
+  }
+  if (!cloned) {
     if (!MeansUnsupportedClone(errno)) {
       *status = LastError(Operation::kClone);
       return true;
     }
     return false;
   }
+  if (has_tail) *status = SetSize(wanted);
   // The source may have been written to since it was looked at: what counts is what was cloned.
   struct stat st;
-  if (::fstat(destination_, &st) != 0) {
-    *status = LastError(Operation::kClone);
-    return true;
-  }
+  if (status->ok() && ::fstat(destination_, &st) != 0) *status = LastError(Operation::kClone);
+  if (!status->ok()) return true;
   *size = static_cast<uint64_t>(st.st_size);
   Note(Method::kClone);
   request_.monitor.Advance(*size);
@@ -504,7 +513,12 @@ Status DataCopier::Run(Method* method, uint64_t* size) {
   const Reflink reflink = request_.options.reflink;
   *method = Method::kReadWrite;
   *size = 0;
-  if (regular && reflink != Reflink::kNever && (info.size >= kCloneMinimum || reflink == Reflink::kAlways)) {
+  // Of a destination that could not be truncated, or was not for the sake of a clone.
+  const uint64_t old_size = request_.destination_info != nullptr && request_.destination_info->type == FileType::kRegular
+                                ? request_.destination_info->size
+                                : 0;
+  const bool worth_cloning = info.size >= kCloneMinimum && old_size == 0;
+  if (regular && reflink != Reflink::kNever && (worth_cloning || reflink == Reflink::kAlways)) {
     Status status;
     if (Clone(&status, size)) {
       *method = method_.load(std::memory_order_relaxed);
@@ -512,13 +526,12 @@ Status DataCopier::Run(Method* method, uint64_t* size) {
     }
     if (reflink == Reflink::kAlways && info.size != 0) return Status::FromErrno(EOPNOTSUPP, Operation::kClone);
   }
-  const bool sparse = regular && info.allocated + info.block_size < info.size;
+  // What was there before must not show through the holes.
+  const bool sparse = regular && old_size == 0 && info.allocated + info.block_size < info.size;
   if (!regular || info.size == 0 || (info.size < kBuffer && !sparse)) {
     Status status = CopyStream(0, size);
     // What was there before may have been longer, where it could not be truncated.
-    const bool has_tail = regular && request_.destination_info != nullptr && request_.destination_info->size > *size;
-    if (status.ok() && has_tail) status = SetSize(*size);
-    return status;
+    return status.ok() && old_size > *size ? SetSize(*size) : status;
   }
   Choose();
   Status status;
@@ -538,8 +551,7 @@ Status DataCopier::Run(Method* method, uint64_t* size) {
     if (!status.ok()) return status;
   }
   *method = method_.load(std::memory_order_relaxed);
-  const bool has_tail = request_.destination_info != nullptr && request_.destination_info->size > *size;
-  const bool size_is_right = !sparse && *size >= info.size && !has_tail;
+  const bool size_is_right = !sparse && *size >= info.size && old_size <= *size;
   return size_is_right ? Status() : SetSize(*size);
 }
 
