@@ -5,6 +5,7 @@
 
 #include "check.h"
 #include "windows/internal.h"
+#include "windows/reparse.h"
 #include "windows/wtf8.h"
 
 using namespace eacopy::platform;
@@ -150,4 +151,67 @@ TEST(ReparsePointsAreToldApart) {
   CHECK(TypeOf(reparse, 0x80000023) == FileType::kSocket);
   CHECK(TypeOf(reparse, 0x80000024) == FileType::kFifo);
   CHECK(TypeOf(0, 0xA000000C) == FileType::kRegular);  // the number means something else without the attribute
+}
+
+namespace {
+
+// Numbers of 16 bits and texts, as Windows lays them out.
+std::string Units(std::initializer_list<unsigned> units) {
+  std::string bytes;
+  for (unsigned unit : units) {
+    bytes.push_back(static_cast<char>(unit));
+    bytes.push_back(static_cast<char>(unit >> 8));
+  }
+  return bytes;
+}
+
+std::string Text(const std::wstring& text) {
+  return std::string(reinterpret_cast<const char*>(text.data()), text.size() * sizeof(wchar_t));
+}
+
+int Target(const std::string& data, std::string* target) {
+  std::wstring wide;
+  const int error = TargetOfData(data.data(), data.size(), &wide);
+  *target = Narrow(wide);
+  return error;
+}
+
+}  // namespace
+
+TEST(TargetsAreReadFromLinks) {
+  std::string target;
+  // mklink link dir\file: the name to show comes first, and the flag says "relative".
+  CHECK_EQUAL(Target(Units({0x000C, 0xA000, 12 + 32, 0, 16, 16, 0, 16, 1, 0}) + Text(L"dir\\filedir\\file"), &target),
+              0);
+  CHECK_EQUAL(target, std::string("dir\\file"));
+  CHECK_EQUAL(Target(Units({0x000C, 0xA000, 12 + 20, 0, 6, 14, 0, 6, 0, 0}) + Text(L"C:\\\\??\\C:\\"), &target), 0);
+  CHECK_EQUAL(target, std::string("C:\\"));
+  CHECK_EQUAL(Target(Units({0x000C, 0xA000, 12 + 32, 0, 0, 32, 32, 0, 0, 0}) + Text(L"\\??\\UNC\\srv\\shar"), &target),
+              0);
+  CHECK_EQUAL(target, std::string("\\\\srv\\shar"));
+  CHECK_EQUAL(Target(Units({0x000C, 0xA000, 12 + 28, 0, 0, 28, 28, 0, 0, 0}) + Text(L"\\??\\Volume{1}\\"), &target), 0);
+  CHECK_EQUAL(target, std::string("\\\\?\\Volume{1}\\"));
+}
+
+TEST(DamagedOrForeignLinksAreRefused) {
+  std::string target;
+  CHECK_EQUAL(Target("", &target), EINVAL);
+  CHECK_EQUAL(Target(Units({0x000C, 0xA000, 4}), &target), EINVAL);
+  CHECK_EQUAL(Target(Units({0x000C, 0xA000, 8, 0, 0, 0, 0, 0}), &target), EINVAL);         // no flags
+  CHECK_EQUAL(Target(Units({0x000C, 0xA000, 12, 0, 0, 0, 0, 0, 1, 0}), &target), EINVAL);  // empty
+  CHECK_EQUAL(Target(Units({0x000C, 0xA000, 14, 0, 0xFFFF, 0xFFFF, 0, 0, 1, 0}), &target), EINVAL);
+  CHECK_EQUAL(Target(Units({0x001D, 0xA000, 8, 0, 2, 0, 0, 0}), &target), ENOTSUP);  // WSL
+}
+
+TEST(JunctionsComeBackAsTheyWere) {
+  std::string data, target;
+  CHECK(IsJunctionTarget(L"\\??\\C:\\a"));
+  CHECK(!IsJunctionTarget(L"\\\\?\\C:\\a"));
+  CHECK(!IsJunctionTarget(L"a"));
+  CHECK_EQUAL(JunctionData(L"\\??\\C:\\a", &data), 0);
+  const std::wstring names(L"\\??\\C:\\a\0C:\\a\0", 14);
+  CHECK(data == Units({0x0003, 0xA000, 8 + 28, 0, 0, 16, 18, 8}) + Text(names));
+  CHECK_EQUAL(Target(data, &target), 0);
+  CHECK_EQUAL(target, std::string("\\??\\C:\\a"));
+  CHECK_EQUAL(JunctionData(L"\\??\\" + std::wstring(5000, L'x'), &data), ENAMETOOLONG);
 }

@@ -1,6 +1,7 @@
 // Directories: opening, listing, making, and changing the names in them.
 
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <memory>
 
@@ -128,8 +129,9 @@ Status Rename(const Directory& parent, const char* from, const char* to) {
   if (error != 0) return Status::FromErrno(error, Operation::kRename);
 
   const size_t name_size = target.name.size() * sizeof(wchar_t);
-  const size_t size = kRenameNameOffset + name_size;
-  auto buffer = std::make_unique<char[]>(size + sizeof(RenameHeader));
+  // At least the whole header with its padding, even for a name that would fit in there.
+  const size_t size = sizeof(RenameHeader) + name_size;
+  auto buffer = std::make_unique<char[]>(size);
   RenameHeader header = {0, target.root, static_cast<ULONG>(name_size)};
   std::memcpy(buffer.get() + kRenameNameOffset, target.name.data(), name_size);
   auto rename = [&](ULONG flags, int information) {

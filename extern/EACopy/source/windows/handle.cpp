@@ -123,6 +123,7 @@ int FillInfo(HANDLE handle, FileInfo* out) {
 }
 
 int Open(const Location& at, const OpenMode& mode, Handle* out) {
+  if (at.name.size() > 0x7FFF) return ENAMETOOLONG;  // lengths are 16 bits, and count bytes
   UNICODE_STRING name;
   name.Buffer = const_cast<wchar_t*>(at.name.c_str());
   name.Length = static_cast<USHORT>(at.name.size() * sizeof(wchar_t));
@@ -133,7 +134,9 @@ int Open(const Location& at, const OpenMode& mode, Handle* out) {
   attributes.ObjectName = &name;
   // Directories that tell upper from lower case do so whatever is asked for here.
   attributes.Attributes = OBJ_CASE_INSENSITIVE;
-  const ULONG options = mode.options | FILE_SYNCHRONOUS_IO_NONALERT | (at.directory ? FILE_DIRECTORY_FILE : 0u);
+  ULONG options = mode.options | FILE_SYNCHRONOUS_IO_NONALERT;
+  // A directory cannot be asked for together with a hint on how a file is read.
+  if (at.directory) options = (options & ~static_cast<ULONG>(FILE_SEQUENTIAL_ONLY)) | FILE_DIRECTORY_FILE;
   HANDLE handle = nullptr;
   const NTSTATUS status = Patiently(mode.denied_may_pass, [&] {
     IO_STATUS_BLOCK io;
@@ -178,9 +181,24 @@ int OpenItself(const Location& at, OpenMode mode, Handle* out, FileInfo* info) {
 }
 
 int Reopen(HANDLE handle, const OpenMode& mode, Handle* out) {
-  Location itself;
-  itself.root = handle;
-  return Open(itself, mode, out);
+  Location at;
+  at.root = handle;
+  int error = Open(at, mode, out);
+  if (error == 0 || error == EACCES || error == EBUSY) return error;
+  // Not every network file system knows an empty name.
+  std::wstring path;
+  if (PathOfHandle(handle, &path) != 0) return error;
+  FileInfo before, after;
+  Handle found;
+  at = Location();
+  at.name = L"\\??\\" + path.substr(4);
+  error = Open(at, mode, &found);
+  if (error == 0) error = FillInfo(handle, &before);
+  if (error == 0) error = FillInfo(found.get(), &after);
+  if (error != 0) return error;
+  if (!(before.id == after.id)) return ENOENT;  // somebody put another one there
+  *out = static_cast<Handle&&>(found);
+  return 0;
 }
 
 bool ClearReadOnly(const Location& at, ULONG options, ULONG* old_attributes) {
