@@ -67,7 +67,8 @@ bool TakesIn(const FileTask& task, const Options& options) { return options.into
 // created.
 class Destination {
  public:
-  Destination(const FileTask& task, const Options& options) : task_(task), options_(options) {}
+  Destination(const FileTask& task, const Options& options)
+      : task_(task), options_(options), given_(task.destination_name) {}
   ~Destination() {
     if (created_) Abandon();
   }
@@ -96,7 +97,8 @@ class Destination {
 
   const FileTask& task_;
   const Options& options_;
-  std::string name_;      // where the file is to be in the end
+  std::string given_;     // the name as it was given, in the directory that takes the file in if there is one
+  std::string name_;      // where the file is to be in the end: what given_ leads to
   std::string written_;   // the name under which it is written: name_, or that of the temporary file
   Handle handle_;
   FileInfo existing_info_;
@@ -121,8 +123,8 @@ Status Destination::Create(const std::string& name, const FileInfo& source_info)
 }
 
 Status Destination::Open(const Handle& /*source*/, const FileInfo& source_info, bool* into_directory) {
-  name_ = task_.destination_name;
   for (;;) {
+    name_ = given_;
     existed_ = false;
     Status status = options_.atomic ? OpenAtomic(source_info) : Create(name_, source_info);
     if (!options_.atomic && status.error_number() == EEXIST) status = OpenInPlace(source_info);
@@ -134,7 +136,7 @@ Status Destination::Open(const Handle& /*source*/, const FileInfo& source_info, 
     }
     if (!TakesIn(task_, options_) || *into_directory) return status;
     *into_directory = true;
-    AppendName(&name_, BaseName(task_.source_name));
+    AppendName(&given_, BaseName(task_.source_name));
   }
 }
 
@@ -206,7 +208,10 @@ Status Destination::SyncDirectory() const {
 Status Destination::Commit(const Handle& source, const FileInfo& source_info, platform::Scratch& scratch,
                            FileMonitor& monitor) {
   Status status;
-  if (options_.metadata != Metadata::kNone) {
+  const bool regular = created_ || existing_info_.type == FileType::kRegular;
+  if (!regular) {
+    // A device keeps its own.
+  } else if (options_.metadata != Metadata::kNone) {
     const bool mode_is_right = created_ && task_.new_modes != nullptr && task_.new_modes->IsRight(handle_, source_info.mode);
     status = platform::CopyMetadata(source, source_info, handle_, options_.metadata, mode_is_right);
   } else if (created_ && existed_) {
@@ -214,7 +219,6 @@ Status Destination::Commit(const Handle& source, const FileInfo& source_info, pl
     status = platform::CopyMetadata(source, existing_info_, handle_, Metadata::kMode, false);
   }
   if (!status.ok()) return status;
-  const bool regular = created_ || existing_info_.type == FileType::kRegular;
   if (options_.fsync && regular) {
     status = platform::Sync(handle_);
     if (!status.ok()) return status;
@@ -245,14 +249,16 @@ DestinationState Destination::Abandon() {
                       platform::GetInfo(task_.destination_parent, written_.c_str(), false, &there).ok() &&
                       ours.id == there.id;
     handle_.Close();  // Windows removes no open file
-    if (same || !ours.id.inode) platform::RemoveFile(task_.destination_parent, written_.c_str());
+    Status removed;
+    if (same || !ours.id.inode) removed = platform::RemoveFile(task_.destination_parent, written_.c_str());
+    if (!removed.ok() && written_ == name_) return DestinationState::kPartial;
     return written_ != name_ && existed_ ? DestinationState::kOld : DestinationState::kAbsent;
   }
   FileInfo info;
   const bool same_size = !in_place_ || !platform::GetInfo(handle_, &info).ok() || info.size == existing_info_.size;
   handle_.Close();
   if (touched_ || !same_size) return DestinationState::kPartial;
-  const bool there = platform::GetInfo(task_.destination_parent, task_.destination_name, false, &info).ok();
+  const bool there = platform::GetInfo(task_.destination_parent, given_.c_str(), false, &info).ok();
   return there ? DestinationState::kOld : DestinationState::kAbsent;
 }
 

@@ -635,6 +635,28 @@ TEST(LinkIsTakenInByADirectoryToo) {
   CHECK_EQUAL(LinkTarget(folder / "directory/link"), "target");
 }
 
+TEST(FailureIsToldOfTheFileInTheDirectory) {
+  Folder folder;
+  MakeFolder(folder / "directory");
+  Write(folder / "source", Noise(600 * 1000));
+  for (bool atomic : {false, true}) {
+    Options options;
+    options.into_directory = true;
+    options.atomic = atomic;
+    HookedMonitor monitor;
+    monitor.stop = true;
+    const Status status = Copy(folder / "source", folder / "directory", options, monitor).status;
+    CHECK(status.cancelled());
+    CHECK(status.destination_state() == kAbsent);
+    CHECK(Names(folder / "directory").empty());
+  }
+  // What is in the way there cannot be overwritten, but a file that is missing there was never there.
+  Must(::mkfifo((folder / "directory/source").c_str(), 0600) == 0, "make a FIFO");
+  Options options;
+  options.into_directory = true;
+  CHECK(Is(Copy(folder / "source", folder / "directory", options).status, 0, Operation::kSpecialFile, kOld));
+}
+
 TEST(OnlyOneDirectoryIsGoneInto) {
   Folder folder;
   MakeFolder(folder / "directory");
@@ -710,6 +732,24 @@ TEST(SocketCannotBeOpened) {
   Write(folder / "file", "data");
   CHECK(Is(Copy(folder / "file", path).status, ENXIO, Operation::kOpenDestination, kOld));
 }
+
+#ifdef __linux__
+
+TEST(DeviceKeepsItsModeAndTimes) {
+  Folder folder;
+  const std::string device = folder / "null";
+  if (::mknod(device.c_str(), S_IFCHR | 0666, makedev(1, 3)) != 0) SKIP("cannot make a device");
+  Must(::chmod(device.c_str(), 0622) == 0, "set a mode");
+  Write(folder / "file", "data", 0400);
+  SetTimes(folder / "file", 1000000000, 1000000000);
+  const Result result = Copy(folder / "file", device);
+  if (result.status.error_number() == EACCES) SKIP("devices do not work on this file system");
+  CHECK(result.status.ok());
+  CHECK_EQUAL(ModeOf(device), 0622u);
+  CHECK(ModifiedOf(StatusOf(device)).tv_sec != 1000000000);
+}
+
+#endif  // __linux__
 
 TEST(DevicesAreReadAndWrittenButNotInTrees) {
   Folder folder;
