@@ -259,6 +259,25 @@ TEST(AnAtomicCopyLeavesNothingElseBehind) {
   CHECK_EQUAL(place.Count("directory"), 2u);
 }
 
+TEST(AnOldFileStaysWhenACloneIsRefused) {
+  Place place;
+  for (const size_t old_size : {10u, 100000u, 300000u}) {
+    const std::string old_text = Pattern(old_size);
+    place.Write("a", std::string(200000, 'x'));
+    place.Write("b", old_text);
+    Options options;
+    options.reflink = eacopy::Reflink::kAlways;
+    Failure failure;
+    if (CopyDirectly(place.Path("a"), place.Path("b"), &failure, options) == CopyResult::kCopied) {
+      CHECK(place.Read("b") == place.Read("a"));
+    } else {
+      CHECK(failure.status.kind() == Kind::kUnsupported);
+      CHECK(failure.status.destination_state() == DestinationState::kOld);
+      CHECK(place.Read("b") == old_text);
+    }
+  }
+}
+
 TEST(ATreeIsCopiedWhole) {
   Place place;
   MakeTree(place, "a");

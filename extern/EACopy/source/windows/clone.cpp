@@ -91,14 +91,17 @@ bool MakeSparse(HANDLE destination) {
   return Control(destination, FSCTL_SET_SPARSE, &sparse, sizeof(sparse), nullptr, 0);
 }
 
-Status Clone(HANDLE source, const FileInfo& source_info, HANDLE destination, Monitor& monitor, bool* cloned) {
+Status Clone(HANDLE source, const FileInfo& source_info, HANDLE destination, uint64_t old_size, Monitor& monitor,
+             bool* cloned) {
   *cloned = false;
   uint64_t cluster = 0;
   if (!VolumeClones(source, source_info.id.device) || !MatchIntegrity(source, destination, &cluster)) return Status();
   if ((source_info.mode & FILE_ATTRIBUTE_SPARSE_FILE) != 0 && !MakeSparse(destination)) return Status();
-  int error = SetSize(destination, source_info.size);
+  const uint64_t size = source_info.size;
+  // Clusters go only where the file is long enough already. What it has too much is cut off when all went well.
+  int error = old_size < size ? SetSize(destination, size) : 0;
   if (error != 0) return Status::FromErrno(error, Operation::kClone);
-  const uint64_t end = (source_info.size + cluster - 1) / cluster * cluster;
+  const uint64_t end = (size + cluster - 1) / cluster * cluster;
   for (uint64_t offset = 0; offset < end;) {
     if (monitor.cancelled()) return Status::Cancelled();
     const uint64_t length = std::min(kMost, end - offset);
@@ -106,15 +109,18 @@ Status Clone(HANDLE source, const FileInfo& source_info, HANDLE destination, Mon
                                 static_cast<int64_t>(length)};
     if (!Control(destination, kDuplicateExtents, &extents, sizeof(extents), nullptr, 0)) {
       const DWORD reason = ::GetLastError();
-      if (!MeansUnsupported(reason)) return Status::FromErrno(ErrnoOfError(reason), Operation::kClone, offset);
-      // What was shared so far is let go: one file, one method.
-      error = SetSize(destination, 0);
-      return error == 0 ? Status() : Status::FromErrno(error, Operation::kTruncate);
+      // Old data that is gone cannot be brought back; of a new file what was shared so far is let go.
+      const bool undone = (offset == 0 || old_size == 0) && SetSize(destination, old_size) == 0;
+      if (undone && MeansUnsupported(reason)) return Status();
+      error = MeansUnsupported(reason) ? EIO : ErrnoOfError(reason);
+      return Status::FromErrno(error, Operation::kClone, offset);
     }
     offset += length;
   }
+  error = old_size > size ? SetSize(destination, size) : 0;
+  if (error != 0) return Status::FromErrno(error, Operation::kTruncate, size);
   *cloned = true;
-  monitor.Advance(source_info.size);
+  monitor.Advance(size);
   return Status();
 }
 

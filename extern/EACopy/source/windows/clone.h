@@ -9,9 +9,10 @@
 namespace eacopy {
 namespace platform {
 
-// Clones all of a regular file into an empty one. *cloned is false, with success and the destination still empty, when
-// that is not possible here and the data is to be copied. A real error is reported: nothing should be tried after it.
-Status Clone(HANDLE source, const FileInfo& source_info, HANDLE destination, Monitor& monitor, bool* cloned);
+// Clones all of a regular file into one that has `old_size` bytes, which go. *cloned is false, with success and the
+// destination as it was, when that is not possible here. A real error is reported: nothing should be tried after it.
+Status Clone(HANDLE source, const FileInfo& source_info, HANDLE destination, uint64_t old_size, Monitor& monitor,
+             bool* cloned);
 
 // Gives the destination the mark "sparse", without which a hole is filled with zeros.
 bool MakeSparse(HANDLE destination);

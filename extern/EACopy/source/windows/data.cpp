@@ -160,10 +160,12 @@ Status DataCopier::Run(Method* method, uint64_t* size) {
   const Reflink reflink = request_.options.reflink;
   *method = Method::kReadWrite;
   *size = 0;
-  if (regular && info.size != 0 && reflink != Reflink::kNever &&
-      (info.size >= kCloneMinimum || reflink == Reflink::kAlways)) {
+  // Of a destination that could not be truncated, or was not for the sake of a clone.
+  const uint64_t old_size = regular && request_.destination_info != nullptr ? request_.destination_info->size : 0;
+  const bool worth_cloning = info.size >= kCloneMinimum && old_size == 0;
+  if (regular && info.size != 0 && reflink != Reflink::kNever && (worth_cloning || reflink == Reflink::kAlways)) {
     bool cloned = false;
-    Status status = Clone(source_, info, destination_, request_.monitor, &cloned);
+    Status status = Clone(source_, info, destination_, old_size, request_.monitor, &cloned);
     if (!status.ok()) return status;
     if (cloned) {
       *method = Method::kClone;
@@ -172,8 +174,9 @@ Status DataCopier::Run(Method* method, uint64_t* size) {
     }
     if (reflink == Reflink::kAlways) return Status::FromErrno(EOPNOTSUPP, Operation::kClone);
   }
-  const bool sparse = regular && (info.mode & FILE_ATTRIBUTE_SPARSE_FILE) != 0 && info.allocated < info.size &&
-                      MakeSparse(destination_);
+  // What was there before must not show through the holes.
+  const bool sparse = regular && old_size == 0 && (info.mode & FILE_ATTRIBUTE_SPARSE_FILE) != 0 &&
+                      info.allocated < info.size && MakeSparse(destination_);
   Status status;
   if (!regular || (info.size < kBufferMaximum && !sparse)) {
     status = CopyStream(size);
@@ -194,8 +197,8 @@ Status DataCopier::Run(Method* method, uint64_t* size) {
     }
   }
   if (!status.ok() || !regular) return status;
-  // A hole at the end has written nothing; what was there before may have been longer, where it could not be truncated.
-  if (!sparse && request_.destination_info == nullptr) return Status();
+  // A hole at the end has written nothing; what was there before may have been longer.
+  if (!sparse && old_size <= *size) return Status();
   return MakeStatus(SetSize(destination_, *size), Operation::kTruncate, *size);
 }
 
