@@ -26,8 +26,8 @@ READ_WRITE = "read_write"
 BUFFER_MAXIMUM = 256 * 1024
 #: A piece is what one call moves: few calls on a fast device, a cancel within a tenth of a second on a slow one.
 #: glibc 2.41 and 2.42 return wrong values above 2 GiB, and sendfile moves at most 0x7ffff000 bytes.
-PIECE_FIRST, PIECE_MINIMUM, PIECE_MAXIMUM = 1 << 20, 64 << 10, 64 << 20
-PIECE_SHORT, PIECE_LONG = 0.008, 0.030  # seconds
+PIECE_FIRST, PIECE_MINIMUM, PIECE_MAXIMUM = 1 << 20, 64 << 10, 32 << 20
+PIECE_SHORT, PIECE_LONG = 0.005, 0.020  # seconds
 
 _NO_SPACE = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
@@ -221,6 +221,16 @@ class _Transfer:
                 raise
             return 0  # EINVAL (procfs, append mode), ENOSYS EPERM (seccomp)...
 
+    def _seek_target(self, offset: int) -> None:
+        self._monitor.operation = _WRITE
+        try:
+            os.lseek(self._target, offset, os.SEEK_SET)
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # no file can be as large as that there
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG)) from None
+            raise
+        self._monitor.operation = _READ
+
     def _read_write(self, offset: int, count: int) -> int:
         monitor = self._monitor
         if self._buffer is None:
@@ -230,7 +240,7 @@ class _Transfer:
         monitor.operation, monitor.offset = _READ, offset
         if self._position != offset:
             os.lseek(self._source, offset, os.SEEK_SET)
-            os.lseek(self._target, offset, os.SEEK_SET)
+            self._seek_target(offset)
         moved = self._readinto(self._buffer[:count] if count < self._buffer_size else self._buffer) or 0
         if moved:
             write_all(self._target, self._buffer[:moved], offset, monitor)

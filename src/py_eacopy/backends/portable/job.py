@@ -81,6 +81,7 @@ class Job:
         self._errors: List[EACopyError] = []
         self._interruptions: List[EACopyError] = []
         self._items_added = 0
+        self._served = 0.0  # when the workers were listened to last
 
     # For the workers -------------------------------------------------------------------------------------------
 
@@ -159,21 +160,28 @@ class Job:
         """Feeds the workers and answers them until all is done."""
         more = True
         while not self.cancelled:
-            while more and self.scheduler.items_waiting < _ITEMS_AHEAD and not self.cancelled:
-                more = not self.refuses_items and self._add_item()
+            more = more and self._add_items()
             self._start_threads()
             if not more and sum(worker.items_done for worker in self._workers) == self._items_added:
                 return
             self._wait()
 
-    def _add_item(self) -> bool:
-        try:
-            source, destination = next(self._items)
-        except StopIteration:
-            return False
-        self._items_added += 1
-        names = os.fsdecode(source), os.fsdecode(destination)
-        self.scheduler.add_item(Tree(*names) if self._trees else _FileItem(*names))
+    def _add_items(self) -> bool:
+        """Reads items ahead; False when there are no more, or none is wanted."""
+        while self.scheduler.items_waiting < _ITEMS_AHEAD and not self.cancelled:
+            if self.refuses_items:
+                return False
+            try:
+                source, destination = next(self._items)
+            except StopIteration:
+                return False
+            self._items_added += 1
+            names = os.fsdecode(source), os.fsdecode(destination)
+            self.scheduler.add_item(Tree(*names) if self._trees else _FileItem(*names))
+            # The caller may be slow to name the items; the first ones are copied meanwhile.
+            if time.monotonic() - self._served > _TICK:
+                self._start_threads()
+                self._take_messages()
         return True
 
     def _start_threads(self) -> None:
@@ -202,6 +210,7 @@ class Job:
             except queue.Empty:
                 break
             self._take(message)
+        self._served = time.monotonic()
         if self.board is not None and not self.cancelled:
             with calling_back():
                 self.board.deliver()

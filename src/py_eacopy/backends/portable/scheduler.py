@@ -11,10 +11,15 @@ import abc
 import collections
 import queue
 import threading
+import time
 from typing import TYPE_CHECKING, Callable, Deque, List, Optional
 
 if TYPE_CHECKING:
     from .worker import Worker
+
+
+#: How long a thread whose start was interrupted may take to appear, if it does. Seconds.
+_START_TIME = 0.1
 
 
 class Task(abc.ABC):
@@ -71,8 +76,13 @@ class Scheduler:
     def start_thread(self) -> None:
         """Starts one more worker. Raises RuntimeError when the system has no thread to give."""
         thread = threading.Thread(target=self._work, args=(self._make_worker(),), name="eacopy-worker")
-        thread.start()
+        # First, so that it is waited for when a signal interrupts the start.
         self._threads.append(thread)
+        try:
+            thread.start()
+        except RuntimeError:
+            self._threads.pop()
+            raise
 
     def end(self) -> None:
         """Lets the workers go home after the task they are at."""
@@ -83,9 +93,13 @@ class Scheduler:
         """Waits until all workers are gone, whatever signal comes."""
         interrupt: Optional[BaseException] = None
         for thread in self._threads:
-            while thread.is_alive():
+            begun = time.monotonic()
+            while thread.is_alive() or (thread.ident is None and time.monotonic() - begun < _START_TIME):
                 try:
-                    thread.join(1.0)
+                    if thread.ident is None:
+                        time.sleep(0.001)
+                    else:
+                        thread.join(1.0)
                 except BaseException as error:  # they were told to stop; what is partial has to go first
                     interrupt = error
         if interrupt is not None:

@@ -99,8 +99,11 @@ class Worker(Monitor):
                 )
                 break
             except CopyFailure as failure:
+                if failure.cancelled:
+                    self.fail(failure, *place.paths(name), root=place.root)
+                    return False
                 self._take_back()
-                if failure.number in OUT_OF_DESCRIPTORS and patience and not job.cancelled:
+                if failure.number in OUT_OF_DESCRIPTORS and patience:
                     # Somebody else in this process opens files too.
                     patience -= 1
                     job.cache.close_idle()
