@@ -347,7 +347,7 @@ void DataCopier::Choose() { Note(Method::kReadWrite); }
 
 // Copies [begin, end) by the current method and, when that gives up, the next. *reached < end: the source ends there.
 Status DataCopier::CopyRange(uint64_t begin, uint64_t end, Scratch& scratch, uint64_t* reached) {
-  Pace pace;
+  [[maybe_unused]] Pace pace;
   uint64_t offset = begin;
   *reached = begin;
   while (offset < end) {
