@@ -43,7 +43,7 @@ import errno
 import os
 import shutil
 import stat
-from typing import Any, Dict, Optional, Sequence, Tuple, Type, Union
+from typing import Any, Dict, Optional, Sequence, Tuple, Type, Union, cast
 
 AnyPath = Union[str, bytes]
 
@@ -138,9 +138,20 @@ class EACopyError(Exception):
     filename2: Optional[AnyPath]
 
     def __str__(self) -> str:
+        if len(self.args) == 1:
+            return str(self.args[0])  # a message of its own, which OSError would replace once the paths are set
         # OSError writes this when the operating system was not asked.
         text, nothing = super().__str__(), "[Errno None] "
         return text[len(nothing) :] if text.startswith(nothing) else text
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        # For pickling. OSError forgets the paths of an error with a message of its own.
+        function, arguments = cast(Tuple[Any, ...], super().__reduce__())[:2]
+        state = dict(self.__dict__)
+        for name in ("errno", "filename", "filename2"):
+            if getattr(self, name, None) is not None:
+                state[name] = getattr(self, name)
+        return function, arguments, state
 
 
 class _NoSystemError(EACopyError):
