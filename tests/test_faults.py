@@ -9,19 +9,12 @@ import sys
 
 import pytest
 from faults import filesystems, harness, trees
-from faults.harness import DATA, MOVES, Workplace, rule, without
+from faults.harness import DATA, METHODS, MOVES, NO_CLONE, REMOTE, Workplace, rule
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="faults are injected by LD_PRELOAD, on Linux only"
 )
 
-NO_CLONE = rule("clone", errno=errno.EOPNOTSUPP)
-#: What takes away the methods before it, so that a method has its turn.
-METHODS = {
-    "copy_file_range": [NO_CLONE],
-    "sendfile": [NO_CLONE, without("copy_file_range")],
-    "write": [NO_CLONE, without("copy_file_range", "sendfile")],
-}
 #: "Not supported here, use the next method, if nothing was copied yet."
 NOT_BY_COPY_FILE_RANGE = [
     "ENOSYS",
@@ -232,7 +225,7 @@ def test_each_method_can_be_had_by_taking_away_those_before_it(place, method):
 
 @pytest.mark.parametrize("name", NOT_BY_COPY_FILE_RANGE)
 def test_copy_file_range_refused_at_first_gives_way_to_the_next_method(place, name):
-    outcome = place.copy(NO_CLONE, rule("copy_file_range", errno=number_of(name)))
+    outcome = place.copy(*METHODS["copy_file_range"], rule("copy_file_range", errno=number_of(name)))
     assert outcome.injected("copy_file_range"), "it was not even tried"
     place.assert_copied(outcome)
 
@@ -250,7 +243,7 @@ def test_a_call_interrupted_by_a_signal_is_made_again(place, family, skip):
 
 @pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "ENOMEM"])
 def test_copy_file_range_failing_for_good_at_first_is_reported_or_overcome_by_another_method(place, name):
-    outcome = place.copy(NO_CLONE, rule("copy_file_range", errno=number_of(name)))
+    outcome = place.copy(*METHODS["copy_file_range"], rule("copy_file_range", errno=number_of(name)))
     assert outcome.injected("copy_file_range")
     place.assert_right_or_reported(outcome)
     if outcome.error is not None:
@@ -275,7 +268,7 @@ def test_a_failure_after_part_was_copied_goes_on_from_there_or_is_reported(place
 
 
 def test_a_first_zero_of_copy_file_range_is_not_taken_for_the_end(place):
-    outcome = place.copy(NO_CLONE, rule("copy_file_range", "zero"))
+    outcome = place.copy(*METHODS["copy_file_range"], rule("copy_file_range", "zero"))
     assert outcome.injected("copy_file_range")
     place.assert_copied(outcome)
 
@@ -312,7 +305,7 @@ def test_copy_file_range_is_not_used_on_kernels_that_have_it_broken(place, relea
         os.environ,
         LD_PRELOAD=harness.shim(),
         FAULT_WATCH=place.directory,
-        FAULT_RULES=rule("uname", release=release) + "\n" + NO_CLONE,
+        FAULT_RULES="\n".join([rule("uname", release=release), REMOTE, NO_CLONE]),
         FAULT_LOG=os.path.join(os.path.dirname(place.directory), "uname.log"),
         PYTHONPATH=os.pathsep.join(filter(None, sys.path)),
     )
@@ -348,7 +341,7 @@ def test_reflink_never_uses_no_call_that_may_clone(place, function):
     if function == "copytree":
         source, target = os.path.dirname(place.destination), os.path.join(place.directory, "copy")
         trees.write(place.destination, place.data)
-    outcome = place.call(function, source, target, config={"reflink": "never"})
+    outcome = place.call(function, source, target, config={"reflink": "never"}, rules=[REMOTE])
     assert outcome.error is None, outcome
     assert not outcome.of("clone|copy_file_range") and outcome.of("sendfile|write|splice")
 
@@ -405,7 +398,8 @@ def test_a_clone_that_fails_is_reported_and_not_tried_by_another_method(cloning_
 @pytest.mark.parametrize("existing", [False, True], ids=["new", "existing"])
 def test_reflink_always_fails_where_it_cannot_clone_and_leaves_no_empty_file(cloning_place, name, existing):
     outcome = cloning_place.copy(rule("clone", errno=number_of(name)), config={"reflink": "always"}, existing=existing)
-    cloning_place.assert_failed(outcome, number_of(name))
+    error = cloning_place.assert_failed(outcome, number_of(name))
+    assert error.is_a("UnsupportedError") and error.operation == "CLONE"
     assert cloning_place.state == ("old" if existing else "absent")
     assert not [call for call in outcome.of("copy_file_range|sendfile|write") if call.result > 0]
 
@@ -560,8 +554,11 @@ def test_attributes_are_set_before_a_mode_that_forbids_it(place):
     os.chmod(place.source, 0o444)
     outcome = place.copy(function="copy2")
     place.assert_copied(outcome)
-    order = [call.family for call in outcome.of("setxattr|chmod") if call.target == place.destination]
-    assert "setxattr" in order and "setxattr" not in order[order.index("chmod") :], order
+    calls = [call for call in outcome.of("setxattr|chmod") if call.target == place.destination]
+    last = max(index for index, call in enumerate(calls) if call.family == "setxattr")
+    modes = [call.argument for call in calls[:last] if call.family == "chmod"]
+    assert all(mode & 0o200 for mode in modes), "an ordinary user may not set attributes of a read-only file"
+    assert [call.argument for call in calls if call.family == "chmod"][-1] == 0o444
 
 
 # Opening, closing, syncing, renaming ------------------------------------------------------------------------------
@@ -833,7 +830,9 @@ def test_whichever_call_of_a_file_copy_fails_the_outcome_is_told_truly(place, na
 
 
 @pytest.mark.parametrize("name", SWEPT)
-def test_whichever_call_of_a_tree_copy_fails_no_file_is_left_half_written_or_forgotten(place, tree, name):
+def test_whichever_call_of_a_tree_copy_fails_no_file_is_left_half_written_or_forgotten(place, name):
+    tree = os.path.join(place.directory, "tree")
+    trees.make_tree(tree, small=True)
     expected = trees.snapshot(tree, metadata=False)
 
     def copy(*rules):

@@ -11,17 +11,10 @@ import time
 import pytest
 from faults import filesystems, harness, trees
 from faults.filesystems import CLONING, KINDS
-from faults.harness import rule, without
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="loop mounts are Linux's")
 
-NO_CLONE = rule("clone", errno=errno.EOPNOTSUPP)
-METHODS = {
-    "any method": [],
-    "copy_file_range": [NO_CLONE],
-    "sendfile": [NO_CLONE, without("copy_file_range")],
-    "read and write": [NO_CLONE, without("copy_file_range", "sendfile")],
-}
+METHODS = dict({"any method": []}, **harness.METHODS)
 GIGABYTE = 1 << 30
 
 

@@ -13,16 +13,10 @@ import tempfile
 
 import pytest
 from faults import harness, trees
-from faults.harness import MOVES, NOBODY, Workplace, rule, without
+from faults.harness import METHODS, MOVES, NOBODY, Workplace, rule
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="provoked through Linux's own ways")
 
-NO_CLONE = rule("clone", errno=errno.EOPNOTSUPP)
-METHODS = {
-    "copy_file_range": [NO_CLONE],
-    "sendfile": [NO_CLONE, without("copy_file_range")],
-    "read and write": [NO_CLONE, without("copy_file_range", "sendfile")],
-}
 PIECE = 65536
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

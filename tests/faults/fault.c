@@ -12,8 +12,8 @@
  *   FAULT_RULES  one rule a line, fields separated by tabs. The first field names families ("read|write", "*" for all), then:
  *                  skip=N  count=N  path=TEXT   which calls: after the first N, at most N, on a path with TEXT in it
  *                  errno=N | zero | short=N | corrupt     fail, answer 0, do at most N bytes, flip one byte that is written
- *                  delay=MILLISECONDS | run=SHELL COMMAND | signal=N | release=TEXT
- *                                 before the call; the last one is for uname
+ *                  delay=MILLISECONDS | run=SHELL COMMAND | signal=N     before the call
+ *                  release=TEXT | type=N                                 what uname and statfs answer
  * All rules that match a call are applied, but only the first of them that decides its result.
  */
 #define _GNU_SOURCE
@@ -35,6 +35,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <sys/vfs.h>
 #include <sys/uio.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -53,7 +54,7 @@ struct rule {
     char command[1024];
     char release[64];
     long skip, count; /* count < 0: for ever */
-    long limit, delay;
+    long limit, delay, type;
     int error, signal;
     enum outcome outcome;
     atomic_long seen;
@@ -99,6 +100,7 @@ static void parse_field(struct rule *rule, const char *field) {
     else if (!strncmp(field, "run=", 4)) snprintf(rule->command, sizeof rule->command, "%s", field + 4);
     else if (!strncmp(field, "signal=", 7)) rule->signal = atoi(field + 7);
     else if (!strncmp(field, "release=", 8)) snprintf(rule->release, sizeof rule->release, "%s", field + 8);
+    else if (!strncmp(field, "type=", 5)) rule->type = atol(field + 5);
     else {
         fprintf(stderr, "fault.c: unknown field of a rule: %s\n", field);
         abort();
@@ -221,7 +223,7 @@ static int enter(struct call *call) {
         if (rule->delay) sleep_milliseconds(rule->delay);
         if (rule->command[0]) run_command(rule->command);
         if (rule->signal) kill(getpid(), rule->signal);
-        if (!call->rule && (rule->outcome != REAL_CALL || rule->release[0])) call->rule = rule;
+        if (!call->rule && (rule->outcome != REAL_CALL || rule->release[0] || rule->type)) call->rule = rule;
     }
     inside--;
     errno = saved;
@@ -571,6 +573,21 @@ STAT_PATH(lstat, stat, AT_SYMLINK_NOFOLLOW)
 STAT_PATH(lstat64, stat64, AT_SYMLINK_NOFOLLOW)
 STAT_DESCRIPTOR(fstat, stat)
 STAT_DESCRIPTOR(fstat64, stat64)
+
+/* The type of a file system can be exchanged: what a program does on NFS shows without one. */
+#define STATFS(name, type_of_buffer, first, begin)                                     \
+    int name(first, struct type_of_buffer *result_buffer) {                            \
+        REAL(name);                                                                    \
+        begin;                                                                         \
+        long result;                                                                   \
+        if (!decided(&call, &result)) result = real(target, result_buffer);            \
+        if (!result && call.rule && call.rule->type) result_buffer->f_type = call.rule->type; \
+        return (int)leave(&call, result);                                              \
+    }
+STATFS(statfs, statfs, const char *target, BEGIN_AT("statfs", AT_FDCWD, target, 0, real(target, result_buffer)))
+STATFS(statfs64, statfs64, const char *target, BEGIN_AT("statfs", AT_FDCWD, target, 0, real(target, result_buffer)))
+STATFS(fstatfs, statfs, int target, BEGIN_DESCRIPTOR("statfs", target, 0, real(target, result_buffer)))
+STATFS(fstatfs64, statfs64, int target, BEGIN_DESCRIPTOR("statfs", target, 0, real(target, result_buffer)))
 
 int statx(int directory, const char *restrict path, int flags, unsigned mask, struct statx *restrict result_buffer) {
     REAL(statx);

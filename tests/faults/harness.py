@@ -6,6 +6,7 @@ engine, no limit, no user. The shim is compiled with the system's C compiler; wi
 """
 
 import atexit
+import errno
 import functools
 import os
 import pickle
@@ -40,7 +41,7 @@ def rule(
         families: such as "read|write".
         action: "zero", "corrupt" or nothing.
         skip, count, path: which calls: after the first ``skip``, at most ``count``, on a path with ``path`` in it.
-        fields: ``errno``, ``short``, ``delay``, ``run``, ``signal``, ``release``, as ``fault.c`` explains them.
+        fields: ``errno``, ``short``, ``delay``, ``run``, ``signal``, ``release``, ``type``: see ``fault.c``.
     """
     parts = [families]
     parts += [f"skip={skip}"] if skip else []
@@ -54,11 +55,23 @@ def rule(
     return "\t".join(parts)
 
 
+#: A file system that an engine cannot know to have nothing better than read and write.
+REMOTE = rule("statfs", type=0x6969)  # NFS
+#: A file system that cannot clone.
+NO_CLONE = rule("clone", errno=errno.EOPNOTSUPP)
+
+
 def without(*families: str) -> str:
     """The rule of a machine that has none of these calls."""
-    import errno
-
     return rule("|".join(families), errno=errno.ENOSYS)
+
+
+#: For each method, what takes away those before it, so that it has its turn.
+METHODS = {
+    "copy_file_range": [REMOTE, NO_CLONE],
+    "sendfile": [REMOTE, NO_CLONE, without("copy_file_range")],
+    "write": [NO_CLONE, without("copy_file_range", "sendfile")],
+}
 
 
 class Call(NamedTuple):
