@@ -20,6 +20,7 @@ Scheduler::Scheduler(uint32_t thread_count, Hooks hooks) : thread_count_(thread_
 Scheduler::~Scheduler() { Join(); }
 
 void Scheduler::StartThreads(size_t wanted) {
+  if (closing_) return;  // the threads are being waited for
   while (waiting_ < wanted && threads_.size() < thread_count_) {
     try {
       threads_.emplace_back([this] { Loop(); });
