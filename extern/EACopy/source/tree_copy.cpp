@@ -296,6 +296,9 @@ class DirectoryTask : public Task {
     std::vector<uint8_t>* leave_out = &rest->leave_out_;
     request.ticket = tree_->services.desk.Park(std::move(rest), leave_out);
     job_.events().AddFilter(std::move(request));
+    // A cancel that came just before has been at the desk already.
+    if (!job_.cancelled()) return;
+    for (auto& task : tree_->services.desk.TakeAll()) job_.scheduler().Resume(std::move(task));
   }
 
   Status MakeDestination(Worker& worker, Directory* out) {
