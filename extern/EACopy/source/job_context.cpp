@@ -11,6 +11,8 @@ namespace {
 
 // A callback need not hear more often of one file.
 constexpr auto kProgressInterval = std::chrono::milliseconds(50);
+// Seconds. Clocks count nanoseconds in 64 bits, and begin again where those end.
+constexpr double kLongestWait = 1e9;
 // A smaller file is begun and finished in one record.
 constexpr uint64_t kSmallFile = 256 * 1024;
 
@@ -111,7 +113,8 @@ void JobContext::Cancel() {
 
 bool JobContext::WaitBeforeRetry() {
   std::unique_lock<std::mutex> lock(cancel_mutex_);
-  const auto delay = std::chrono::duration<double>(options_.retry_delay);
+  const double seconds = options_.retry_delay < kLongestWait ? options_.retry_delay : kLongestWait;
+  const auto delay = std::chrono::duration<double>(seconds);
   return !cancel_condition_.wait_for(lock, delay, [this] { return cancelled(); });
 }
 
