@@ -29,10 +29,6 @@
 #include <cstdlib>
 #endif
 
-#ifdef __APPLE__
-#include <copyfile.h>
-#endif
-
 #include "../monitor.h"
 #include "internal.h"
 
@@ -45,7 +41,7 @@ constexpr uint64_t kCloneMinimum = 64 * 1024;
 // Read and write are fastest while the buffer stays in the processor's second-level cache: far fewer bytes cost calls, a few
 // megabytes are more than twice as slow.
 constexpr size_t kBuffer = 256 * 1024;
-constexpr size_t kLargeBuffer = 1u << 20;
+[[maybe_unused]] constexpr size_t kLargeBuffer = 1u << 20;
 // From here on the larger buffer pays, and so do two threads: reading and writing overlap for some milliseconds.
 constexpr uint64_t kSplitMinimum = 8u << 20;
 constexpr uint64_t kPiece = 1u << 20;
@@ -132,6 +128,15 @@ Nature NatureOf(int descriptor) {
 
 #endif  // __linux__
 
+// Whether a file takes less room than it has bytes because there are holes in it.
+bool HasHoles(const FileInfo& info) {
+#ifdef __APPLE__
+  // A compressed file, or one that is still in the cloud, has nothing but a hole where its data seem to be.
+  if ((info.flags & (UF_COMPRESSED | SF_DATALESS)) != 0) return false;
+#endif
+  return info.allocated + info.block_size < info.size;
+}
+
 class DataCopier {
  public:
   explicit DataCopier(const DataRequest& request)
@@ -160,9 +165,6 @@ class DataCopier {
 #ifdef __linux__
   Step CopyFileRange(uint64_t offset, size_t length);
   Step Sendfile(uint64_t offset, size_t length);
-#endif
-#ifdef __APPLE__
-  bool SystemCopy(Status* status, uint64_t* size);
 #endif
 
   const DataRequest& request_;
@@ -527,7 +529,7 @@ Status DataCopier::Run(Method* method, uint64_t* size) {
     if (reflink == Reflink::kAlways && info.size != 0) return Status::FromErrno(EOPNOTSUPP, Operation::kClone);
   }
   // What was there before must not show through the holes.
-  const bool sparse = regular && old_size == 0 && info.allocated + info.block_size < info.size;
+  const bool sparse = regular && old_size == 0 && HasHoles(info);
   if (!regular || info.size == 0 || (info.size < kBuffer && !sparse)) {
     Status status = CopyStream(0, size);
     // What was there before may have been longer, where it could not be truncated.

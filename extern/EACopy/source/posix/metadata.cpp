@@ -8,8 +8,17 @@
 #include <string>
 
 #if defined(__linux__) || defined(__APPLE__)
-#include <sys/xattr.h>
 #define EACOPY_HAS_XATTR 1
+#if __has_include(<sys/xattr.h>)
+#include <sys/xattr.h>
+#else
+// The headers that cross-compilers for macOS bring along leave it out.
+extern "C" {
+ssize_t flistxattr(int file, char* names, size_t size, int options);
+ssize_t fgetxattr(int file, const char* name, void* value, size_t size, uint32_t position, int options);
+int fsetxattr(int file, const char* name, const void* value, size_t size, uint32_t position, int options);
+}
+#endif
 #endif
 
 #include "internal.h"
@@ -74,12 +83,19 @@ bool IsHarmlessAttributeError(int error_number) {
   }
 }
 
+// The largest attribute that is copied. Linux has none above 64 KiB; on macOS a resource fork is one.
+#ifdef __APPLE__
+constexpr size_t kLargestAttribute = 256u << 20;
+#else
+constexpr size_t kLargestAttribute = 1u << 20;
+#endif
+
 // Grows `*buffer` until `call` (which answers like fgetxattr) fits. The length, or -1 with errno.
 template <typename Call>
 ssize_t ReadGrowing(std::string* buffer, Call call) {
   for (;;) {
     ssize_t size = call(&(*buffer)[0], buffer->size());
-    if (size >= 0 || errno != ERANGE || buffer->size() >= (1u << 20)) return size;
+    if (size >= 0 || errno != ERANGE || buffer->size() >= kLargestAttribute) return size;
     buffer->resize(buffer->size() * 4);
   }
 }
@@ -128,6 +144,20 @@ Status SetMode(int file, uint32_t mode) {
   return LastError(Operation::kSetMode);
 }
 
+#ifdef __APPLE__
+Status SetFlags(int file, uint32_t flags) {
+  // Some say how the file system keeps the source (compressed, tracked, in a vault, in the cloud): not true of a copy.
+  flags &= (UF_SETTABLE | SF_SETTABLE) & ~static_cast<uint32_t>(UF_COMPRESSED | UF_TRACKED | UF_DATAVAULT | SF_RESTRICTED);
+  if (flags == 0 || ::fchflags(file, flags) == 0) return Status();
+  // The superuser's are refused to others; the owner's are the owner's.
+  const uint32_t of_owner = flags & UF_SETTABLE;
+  if (errno == EPERM && of_owner != flags && (of_owner == 0 || ::fchflags(file, of_owner) == 0)) return Status();
+  // What the file system does not know is left out.
+  if (errno == ENOTSUP || errno == EOPNOTSUPP || errno == EPERM || errno == EINVAL) return Status();
+  return LastError(Operation::kSetAttributes);
+}
+#endif
+
 Status CopyDescriptorMetadata(int source, const FileInfo& source_info, int destination, Metadata metadata,
                               bool mode_is_right) {
   if (metadata == Metadata::kNone) return Status();
@@ -154,11 +184,8 @@ Status CopyDescriptorMetadata(int source, const FileInfo& source_info, int desti
     FillTimes(source_info, times);
     if (::futimens(destination, times) != 0) return LastError(Operation::kSetTimes);
 #ifdef __APPLE__
-    // Last, because an immutable file takes nothing more. What the file system does not know is left out.
-    if (source_info.flags != 0 && ::fchflags(destination, source_info.flags) != 0 && errno != ENOTSUP &&
-        errno != EOPNOTSUPP && errno != EPERM && errno != EINVAL) {
-      return LastError(Operation::kSetAttributes);
-    }
+    // Last, because an immutable file takes nothing more.
+    return SetFlags(destination, source_info.flags);
 #endif
   }
   return Status();

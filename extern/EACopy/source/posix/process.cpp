@@ -45,7 +45,7 @@ const char* Capabilities() {
 #if defined(__linux__)
   return "clone,copy_file_range,sendfile,sparse,symlinks,xattr,threads";
 #elif defined(__APPLE__)
-  return "clone,fcopyfile,sparse,symlinks,xattr,flags,threads";
+  return "sparse,symlinks,xattr,flags,threads";
 #else
   return "symlinks,threads";
 #endif
