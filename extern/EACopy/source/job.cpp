@@ -78,7 +78,9 @@ bool Job::Add(ItemType type, const char* source, const char* destination) {
   } else {
     task = std::make_unique<FileItemTask>(context, source, destination);
   }
-  return context.scheduler().AddItem(std::move(task));
+  if (!context.scheduler().AddItem(std::move(task))) return false;
+  if (!context.scheduler().started()) context.FailToStart(source, destination);
+  return true;
 }
 
 void Job::End() { impl_->context.scheduler().End(); }

@@ -123,6 +123,12 @@ void JobContext::Fail(Worker& worker, const Status& status, std::string source, 
   events_.AddFailure({status, std::move(source), std::move(destination), root});
 }
 
+void JobContext::FailToStart(std::string source, std::string destination) {
+  scheduler_.DropItems();
+  Fail(*MakeWorker(), Status::FromErrno(EAGAIN, Operation::kStart), std::move(source), std::move(destination), true);
+  EndItemWithFailure();
+}
+
 void JobContext::EndItemWithFailure() {
   if (options_.strategy == Strategy::kIgnore) return;
   refuses_items_.store(true, std::memory_order_relaxed);

@@ -34,6 +34,8 @@ class JobContext {
 
   // Tells the coordinator. A file that was stopped by cancelling is told of too, for the state that its destination is in.
   void Fail(Worker& worker, const Status& status, std::string source, std::string destination, bool root);
+  // There is no thread that could take the item that was queued last, and so no other one.
+  void FailToStart(std::string source, std::string destination);
   // An item is over, and something in it failed: unless failures are ignored, no further item is begun.
   void EndItemWithFailure();
   bool refuses_items() const { return refuses_items_.load(std::memory_order_relaxed); }

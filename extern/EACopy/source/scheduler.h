@@ -37,8 +37,8 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
-  // Queues an item; false when the queue is full. Starts threads as they are needed. A task that no thread could be started
-  // for stays queued; `started()` tells whether there is any.
+  // Queues an item; false when the queue is full. Starts threads as they are needed. An item that no thread could be
+  // started for stays queued; `started()` tells whether there is any.
   bool AddItem(std::unique_ptr<Task> task);
   // No more items.
   void End();
