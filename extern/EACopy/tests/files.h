@@ -118,6 +118,12 @@ inline void RemoveTree(const std::string& path) {
   Must(::rmdir(path.c_str()) == 0, "remove " + path);
 }
 
+// Where to make files by the thousand: in memory, unless TMPDIR says otherwise.
+inline const char* FastPlace() {
+  struct stat st;
+  return std::getenv("TMPDIR") == nullptr && ::stat("/dev/shm", &st) == 0 ? "/dev/shm" : nullptr;
+}
+
 // A new directory for one test, below TMPDIR; removed at the end with all that is in it.
 class Folder {
  public:
