@@ -135,8 +135,22 @@ Status MakeSymlink(const std::string& target, const Directory& parent, const cha
 }
 
 Status Rename(const Directory& parent, const char* from, const char* to) {
-  if (::renameat(parent.get(), from, parent.get(), to) != 0) return LastError(Operation::kRename);
-  return Status();
+  auto rename = [&] { return ::renameat(parent.get(), from, parent.get(), to) == 0; };
+  if (rename()) return Status();
+#ifdef __APPLE__
+  // A copy of a locked file is locked before it gets its name. It is unlocked for that, and stays so when that fails.
+  const int error_number = errno;
+  constexpr uint32_t kLocks = UF_IMMUTABLE | UF_APPEND;
+  struct stat st;
+  Handle file(error_number == EPERM ? ::openat(parent.get(), from, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1);
+  if (file.valid() && ::fstat(file.get(), &st) == 0 && (st.st_flags & kLocks) != 0 &&
+      ::fchflags(file.get(), st.st_flags & ~kLocks) == 0) {
+    if (!rename()) return LastError(Operation::kRename);
+    return ::fchflags(file.get(), st.st_flags) == 0 ? Status() : LastError(Operation::kSetAttributes);
+  }
+  errno = error_number;
+#endif
+  return LastError(Operation::kRename);
 }
 
 Status RemoveFile(const Directory& parent, const char* name) {
