@@ -11,8 +11,8 @@ and so runs twice, once with each backend. The fixture's value is the backend's 
 - ``py_eacopy.config`` is a new Config, global rather than temporary, so that all threads and tasks see it; what a test
   assigns to its fields is gone afterwards.
 
-Being an ordinary fixture, it serves asynchronous tests too, under anyio's plug-in and pytest-trio. A fixture that copies, and a
-parametrised test, ask for it in the same way.
+Being an ordinary fixture, it serves asynchronous tests too, under anyio's plug-in and pytest-trio. A fixture that
+copies, and a parametrised test, ask for it in the same way.
 
 Where the native backend has not been built, its half is skipped, and the end of the run says so. With
 PY_EACOPY_REQUIRE_NATIVE=1 in the environment it fails instead.
@@ -21,8 +21,9 @@ PY_EACOPY_REQUIRE_NATIVE=1 in the environment it fails instead.
 import importlib
 import os
 
-import py_eacopy
 import pytest
+
+import py_eacopy
 
 BACKENDS = ("native", "portable")
 

@@ -1,9 +1,9 @@
-"""Runs CPython's own tests of shutil's copy functions against py_eacopy: the contract of the functions that shutil has too.
+"""Runs CPython's own tests of shutil's copy functions against py_eacopy; they are the contract of its functions.
 
     python tests/run_shutil_contract.py [native|portable ...]
 
-runs in the interpreter that starts it, which needs py_eacopy installed (or on PYTHONPATH) and nothing else, and takes the
-tests that this interpreter ships, in ``test.test_shutil``. Backends are those named, or that of the environment's
+runs in the interpreter that starts it, which needs py_eacopy installed (or on PYTHONPATH) and nothing else, and takes
+the tests that this interpreter ships, in ``test.test_shutil``. Backends are those named, or that of the environment's
 PY_EACOPY_BACKEND, or both. Exit status: 0 all passed, 1 a test failed, 77 nothing could be run.
 """
 

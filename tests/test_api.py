@@ -1,4 +1,4 @@
-"""copyfile, copy, copy2, copymode, copystat, move and patched_shutil: what they do, return and raise, beside shutil itself."""
+"""copyfile, copy, copy2, copymode, copystat, move and patched_shutil, beside shutil itself."""
 
 import builtins
 import errno
@@ -12,8 +12,9 @@ import sys
 import threading
 import time
 
-import py_eacopy
 import pytest
+
+import py_eacopy
 from py_eacopy import Config, ErrorStrategy, temporary_config
 
 FUNCTIONS = ("copyfile", "copy", "copy2")
@@ -461,8 +462,7 @@ def run_python(code, *arguments, **environment):
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
         env=dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path)), **environment),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         encoding="utf-8",
     )
 

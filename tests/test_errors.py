@@ -7,8 +7,9 @@ import pickle
 import re
 import shutil
 
-import py_eacopy
 import pytest
+
+import py_eacopy
 from py_eacopy import EACopyError, ErrorKind, Operation, TreeError, _errors
 from py_eacopy._errors import DestinationState, classify, error_from_failure, tree_error, use_bytes_paths
 

@@ -1,26 +1,29 @@
 """The public surface: its names, what importing it costs, and what ``python -m py_eacopy`` says."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import types
 
-import py_eacopy
 import pytest
 
-NAMES = """
+import py_eacopy
+
+NAMES = re.findall(r"\w+", """
 BackendInfo CallbackError ClientError Config ConfigurationError Control CopyIOError CopyInterruptedError CopyReport
 DeltaCopyError DestinationExistsError DestinationIsDirectoryError DestinationState DirectoryNotFoundError DiskFullError
 EACopy EACopyError EncodingError Error ErrorKind ErrorStrategy FFIError FileTooLargeError InvalidArgumentError LogLevel
 MoveError NetworkError NotADirectoryPathError Operation PathError PermissionDeniedError ProgressCallback ProgressEvent
 ReadError SameFileCopyError SameFileError ServerError Snapshot SourceIsDirectoryError SourceNotFoundError
-SpecialFileCopyError SpecialFileError TransferTimeoutError TreeError UnknownError UnsupportedError WriteError __version__
+SpecialFileCopyError SpecialFileError TransferTimeoutError TreeError UnknownError UnsupportedError WriteError
+__version__
 async_batch_copy async_batch_copy2 async_batch_copytree async_copy async_copy2 async_copy_with_server async_copyfile
 async_copytree async_delta_copy backend_info batch_copy batch_copy2 batch_copytree config copy copy2 copy_with_server
 copyfile copyfileobj copymode copystat copytree create_server delta_copy ignore_patterns move patched_shutil
 temporary_config
-""".split()
+""")  # fmt: skip
 #: What is shutil's own.
 SHUTILS = ("Error", "SameFileError", "SpecialFileError", "copyfileobj", "ignore_patterns")
 
@@ -29,8 +32,7 @@ def run_python(*arguments, **environment):
     return subprocess.run(
         [sys.executable, *arguments],
         env=dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path)), **environment),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         encoding="utf-8",
     )
 

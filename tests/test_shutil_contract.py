@@ -1,4 +1,4 @@
-"""CPython's own tests of shutil, run against py_eacopy; see run_shutil_contract.py, which does it in a process of its own."""
+"""CPython's own tests of shutil, run against py_eacopy by run_shutil_contract.py in a process of its own."""
 
 import os
 import re
