@@ -25,71 +25,67 @@ extern "C" {
 
 /* What went wrong, in the words a caller acts on. The order is part of the ABI. */
 enum eac_kind {
-    EAC_KIND_OK = 0,
-    EAC_KIND_IO = 1,
-    EAC_KIND_FFI = 2,
-    EAC_KIND_PATH = 3,
-    EAC_KIND_FILE_NOT_FOUND = 4,
-    EAC_KIND_DIRECTORY_NOT_FOUND = 5,
-    EAC_KIND_PERMISSION_DENIED = 6,
-    EAC_KIND_DESTINATION_EXISTS = 7,
-    EAC_KIND_INVALID_ARGUMENT = 8,
-    EAC_KIND_NETWORK = 9,
-    EAC_KIND_TIMEOUT = 10,
-    EAC_KIND_ENCODING = 11,
-    EAC_KIND_PYTHON = 12,
-    EAC_KIND_FILE_TOO_LARGE = 13,
-    EAC_KIND_DISK_FULL = 14,
-    EAC_KIND_READ_ERROR = 15,
-    EAC_KIND_WRITE_ERROR = 16,
-    EAC_KIND_INTERRUPTED = 17,
-    EAC_KIND_SERVER = 18,
-    EAC_KIND_CLIENT = 19,
-    EAC_KIND_DELTA_COPY = 20,
-    EAC_KIND_UNSUPPORTED = 21,
-    EAC_KIND_CONFIGURATION = 22,
-    EAC_KIND_UNKNOWN = 23
+  EAC_KIND_OK = 0,
+  EAC_KIND_IO = 1,
+  EAC_KIND_FFI = 2,
+  EAC_KIND_PATH = 3,
+  EAC_KIND_FILE_NOT_FOUND = 4,
+  EAC_KIND_DIRECTORY_NOT_FOUND = 5,
+  EAC_KIND_PERMISSION_DENIED = 6,
+  EAC_KIND_DESTINATION_EXISTS = 7,
+  EAC_KIND_INVALID_ARGUMENT = 8,
+  EAC_KIND_NETWORK = 9,
+  EAC_KIND_TIMEOUT = 10,
+  EAC_KIND_ENCODING = 11,
+  EAC_KIND_PYTHON = 12,
+  EAC_KIND_FILE_TOO_LARGE = 13,
+  EAC_KIND_DISK_FULL = 14,
+  EAC_KIND_READ_ERROR = 15,
+  EAC_KIND_WRITE_ERROR = 16,
+  EAC_KIND_INTERRUPTED = 17,
+  EAC_KIND_SERVER = 18,
+  EAC_KIND_CLIENT = 19,
+  EAC_KIND_DELTA_COPY = 20,
+  EAC_KIND_UNSUPPORTED = 21,
+  EAC_KIND_CONFIGURATION = 22,
+  EAC_KIND_UNKNOWN = 23
 };
 
 /* What was being done when it went wrong. */
 enum eac_operation {
-    EAC_OPERATION_NONE = 0,
-    EAC_OPERATION_OPEN_SOURCE = 1,
-    EAC_OPERATION_OPEN_DESTINATION = 2,
-    EAC_OPERATION_READ = 3,
-    EAC_OPERATION_WRITE = 4,
-    EAC_OPERATION_CLONE = 5,
-    EAC_OPERATION_COPY = 6,            /* one call that reads and writes: copy_file_range, sendfile */
-    EAC_OPERATION_TRUNCATE = 7,
-    EAC_OPERATION_SYNC = 8,
-    EAC_OPERATION_CLOSE = 9,
-    EAC_OPERATION_RENAME = 10,
-    EAC_OPERATION_SET_MODE = 11,
-    EAC_OPERATION_SET_TIMES = 12,
-    EAC_OPERATION_SET_ATTRIBUTES = 13, /* extended attributes, flags, ACLs */
-    EAC_OPERATION_LIST_DIRECTORY = 14,
-    EAC_OPERATION_MAKE_DIRECTORY = 15,
-    EAC_OPERATION_READ_LINK = 16,
-    EAC_OPERATION_MAKE_LINK = 17,
-    EAC_OPERATION_REMOVE = 18,
-    EAC_OPERATION_STAT = 19,
-    EAC_OPERATION_VERIFY = 20,
-    EAC_OPERATION_SAME_FILE = 21,      /* source and destination are one file */
-    EAC_OPERATION_SPECIAL_FILE = 22,   /* a FIFO, or in a tree a device */
-    EAC_OPERATION_START = 23           /* starting threads, allocating */
+  EAC_OPERATION_NONE = 0,
+  EAC_OPERATION_OPEN_SOURCE = 1,
+  EAC_OPERATION_OPEN_DESTINATION = 2,
+  EAC_OPERATION_READ = 3,
+  EAC_OPERATION_WRITE = 4,
+  EAC_OPERATION_CLONE = 5,
+  EAC_OPERATION_COPY = 6, /* one call that reads and writes: copy_file_range, sendfile */
+  EAC_OPERATION_TRUNCATE = 7,
+  EAC_OPERATION_SYNC = 8,
+  EAC_OPERATION_CLOSE = 9,
+  EAC_OPERATION_RENAME = 10,
+  EAC_OPERATION_SET_MODE = 11,
+  EAC_OPERATION_SET_TIMES = 12,
+  EAC_OPERATION_SET_ATTRIBUTES = 13, /* extended attributes, flags, ACLs */
+  EAC_OPERATION_LIST_DIRECTORY = 14,
+  EAC_OPERATION_MAKE_DIRECTORY = 15,
+  EAC_OPERATION_READ_LINK = 16,
+  EAC_OPERATION_MAKE_LINK = 17,
+  EAC_OPERATION_REMOVE = 18,
+  EAC_OPERATION_STAT = 19,
+  EAC_OPERATION_VERIFY = 20,
+  EAC_OPERATION_SAME_FILE = 21,    /* source and destination are one file */
+  EAC_OPERATION_SPECIAL_FILE = 22, /* a FIFO, or in a tree a device */
+  EAC_OPERATION_START = 23         /* starting threads, allocating */
 };
 
 /* The state in which a failed or stopped copy left its destination. */
-enum eac_destination {
-    EAC_DESTINATION_ABSENT = 0,
-    EAC_DESTINATION_OLD = 1,
-    EAC_DESTINATION_PARTIAL = 2
-};
+enum eac_destination { EAC_DESTINATION_ABSENT = 0, EAC_DESTINATION_OLD = 1, EAC_DESTINATION_PARTIAL = 2 };
 
 enum eac_metadata {
-    EAC_METADATA_NONE = 0, /* shutil.copyfile */
-    EAC_METADATA_MODE = 1, /* shutil.copy */
-    EAC_METADATA_STAT = 2  /* shutil.copy2: mode, times, extended attributes, flags */
+  EAC_METADATA_NONE = 0, /* shutil.copyfile */
+  EAC_METADATA_MODE = 1, /* shutil.copy */
+  EAC_METADATA_STAT = 2  /* shutil.copy2: mode, times, extended attributes, flags */
 };
 
 enum eac_reflink { EAC_REFLINK_AUTO = 0, EAC_REFLINK_ALWAYS = 1, EAC_REFLINK_NEVER = 2 };
@@ -100,77 +96,77 @@ enum eac_item { EAC_ITEM_FILE = 0, EAC_ITEM_TREE = 1 };
 
 /* How the data of a file was moved; index into eac_counters.methods. */
 enum eac_method {
-    EAC_METHOD_CLONE = 0,
-    EAC_METHOD_COPY_FILE_RANGE = 1,
-    EAC_METHOD_SENDFILE = 2,
-    EAC_METHOD_READ_WRITE = 3,
-    EAC_METHOD_SYSTEM = 4, /* CopyFile2 on Windows, fcopyfile on macOS */
-    EAC_METHOD_COUNT = 5
+  EAC_METHOD_CLONE = 0,
+  EAC_METHOD_COPY_FILE_RANGE = 1,
+  EAC_METHOD_SENDFILE = 2,
+  EAC_METHOD_READ_WRITE = 3,
+  EAC_METHOD_SYSTEM = 4, /* CopyFile2 on Windows, fcopyfile on macOS */
+  EAC_METHOD_COUNT = 5
 };
 
 typedef struct eac_options {
-    uint64_t buffer_size;  /* most bytes one read or write moves, 1 or more */
-    double retry_delay;    /* seconds between two tries of one file */
-    uint32_t retry_count;  /* further tries after the first, under EAC_STRATEGY_RETRY */
-    uint32_t thread_count; /* 1 or more */
-    uint8_t metadata;      /* eac_metadata */
-    uint8_t reflink;       /* eac_reflink */
-    uint8_t strategy;      /* eac_strategy */
-    uint8_t follow_symlinks;          /* 0: a symlink is copied as a symlink */
-    uint8_t ignore_dangling_symlinks; /* trees, following: leave out links that lead nowhere */
-    uint8_t dirs_exist_ok;            /* trees: directories of the destination may exist */
-    uint8_t into_directory;           /* files: a destination that is a directory takes the file in */
-    uint8_t atomic;                   /* temporary sibling and rename */
-    uint8_t fsync;
-    uint8_t verify;
-    uint8_t want_progress;            /* collect progress records */
-    uint8_t want_filter;              /* trees: ask which names to leave out of each directory */
+  uint64_t buffer_size;             /* most bytes one read or write moves, 1 or more */
+  double retry_delay;               /* seconds between two tries of one file */
+  uint32_t retry_count;             /* further tries after the first, under EAC_STRATEGY_RETRY */
+  uint32_t thread_count;            /* 1 or more */
+  uint8_t metadata;                 /* eac_metadata */
+  uint8_t reflink;                  /* eac_reflink */
+  uint8_t strategy;                 /* eac_strategy */
+  uint8_t follow_symlinks;          /* 0: a symlink is copied as a symlink */
+  uint8_t ignore_dangling_symlinks; /* trees, following: leave out links that lead nowhere */
+  uint8_t dirs_exist_ok;            /* trees: directories of the destination may exist */
+  uint8_t into_directory;           /* files: a destination that is a directory takes the file in */
+  uint8_t atomic;                   /* temporary sibling and rename */
+  uint8_t fsync;
+  uint8_t verify;
+  uint8_t want_progress; /* collect progress records */
+  uint8_t want_filter;   /* trees: ask which names to leave out of each directory */
 } eac_options;
 
 typedef struct eac_error {
-    int32_t kind;         /* eac_kind */
-    int32_t operation;    /* eac_operation */
-    int32_t error_number; /* errno; 0 when the operating system was not asked */
-    int32_t destination_state; /* eac_destination */
-    uint64_t offset;      /* where in the file, for reading and writing */
-    uint64_t size;        /* FILE_TOO_LARGE: of the file; DISK_FULL: needed */
-    uint64_t available;   /* DISK_FULL: free bytes */
-    uint8_t root;         /* the item itself failed, not something inside a tree */
-    const char *source;      /* full path as the caller would write it; "" when there is none */
-    const char *destination; /* same */
+  int32_t kind;              /* eac_kind */
+  int32_t operation;         /* eac_operation */
+  int32_t error_number;      /* errno; 0 when the operating system was not asked */
+  int32_t destination_state; /* eac_destination */
+  uint64_t offset;           /* where in the file, for reading and writing */
+  uint64_t size;             /* FILE_TOO_LARGE: of the file; DISK_FULL: needed */
+  uint64_t available;        /* DISK_FULL: free bytes */
+  uint8_t root;              /* the item itself failed, not something inside a tree */
+  const char *source;        /* full path as the caller would write it; "" when there is none */
+  const char *destination;   /* same */
 } eac_error;
 
 typedef struct eac_counters {
-    uint64_t files_found; /* so far; final when all directories are listed */
-    uint64_t bytes_found;
-    uint64_t files_copied;
-    uint64_t symlinks_copied;
-    uint64_t directories_created;
-    uint64_t files_skipped;
-    uint64_t bytes_copied; /* grows while a file is copied; holes are counted */
-    uint64_t errors;
-    uint64_t retries;
-    uint64_t methods[5]; /* files by eac_method */
+  uint64_t files_found; /* so far; final when all directories are listed */
+  uint64_t bytes_found;
+  uint64_t files_copied;
+  uint64_t symlinks_copied;
+  uint64_t directories_created;
+  uint64_t files_skipped;
+  uint64_t bytes_copied; /* grows while a file is copied; holes are counted */
+  uint64_t errors;
+  uint64_t retries;
+  uint64_t methods[5]; /* files by eac_method */
 } eac_counters;
 
 /* Progress since the last take: `count` records in columns. A record with copied == total and first != 0
  * says that the file was begun and finished: the caller reports (0, total) and then (total, total). */
 typedef struct eac_progress {
-    size_t count;
-    const uint64_t *copied;
-    const uint64_t *total;
-    const uint8_t *first; /* 1: begins the file (again, after a retry) */
-    const char *paths;    /* `count` source paths, each ended by NUL */
-    size_t paths_size;    /* all of it, NULs included */
+  size_t count;
+  const uint64_t *copied;
+  const uint64_t *total;
+  const uint8_t *first; /* 1: begins the file (again, after a retry) */
+  const char *paths;    /* `count` source paths, each ended by NUL */
+  size_t paths_size;    /* all of it, NULs included */
 } eac_progress;
 
 /* A directory whose names the caller may thin out before it is copied. */
 typedef struct eac_filter {
-    uint64_t ticket;
-    size_t count;
-    const char *directory; /* source path */
-    const char *names;     /* `count` names, each ended by NUL */
-    size_t names_size;
+  uint64_t ticket;
+  size_t count;
+  const char *directory; /* source path */
+  const char *names;     /* `count` names, each ended by NUL */
+  size_t names_size;
 } eac_filter;
 
 typedef struct eac_job eac_job;

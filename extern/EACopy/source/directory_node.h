@@ -1,8 +1,8 @@
 // DirectoryNode and DirectoryCache: the directories of a tree that is being copied, and which of them are open.
 //
-// A tree may be deeper than a process may have open files. So a directory that nobody works in may be closed, and is opened
-// again from its parent (or from a child, by "..") when it is needed; that it is still the same one is checked by its
-// identity, because somebody may have put another in its place.
+// A tree may be deeper than a process may have open files. So a directory that nobody works in may be closed, and is
+// opened again from its parent (or from a child, by "..") when it is needed; that it is still the same one is checked
+// by its identity, because somebody may have put another in its place.
 #ifndef EACOPY_SOURCE_DIRECTORY_NODE_H_
 #define EACOPY_SOURCE_DIRECTORY_NODE_H_
 

@@ -32,8 +32,8 @@ class EventQueue {
   int News() const;
 
   std::mutex mutex_;
-  std::condition_variable news_;    // waited for by the coordinator
-  std::condition_variable drained_; // waited for by workers with progress to tell
+  std::condition_variable news_;     // waited for by the coordinator
+  std::condition_variable drained_;  // waited for by workers with progress to tell
   Progress progress_;
   std::deque<FilterRequest> filters_;
   std::deque<Failure> failures_;

@@ -44,7 +44,8 @@ std::string TemporaryName() {
   return name;
 }
 
-// Where a name leads when its links are followed, as a name relative to the same directory. The last one need not exist.
+// Where a name leads when its links are followed, as a name relative to the same directory. The last one need not
+// exist.
 Status ResolveLinks(const Directory& parent, std::string* name, bool* exists, FileInfo* info) {
   for (int links = 0; links < kMaxLinks; ++links) {
     Status status = platform::GetInfo(parent, name->c_str(), false, info);
@@ -97,9 +98,9 @@ class Destination {
 
   const FileTask& task_;
   const Options& options_;
-  std::string given_;     // the name as it was given, in the directory that takes the file in if there is one
-  std::string name_;      // where the file is to be in the end: what given_ leads to
-  std::string written_;   // the name under which it is written: name_, or that of the temporary file
+  std::string given_;    // the name as it was given, in the directory that takes the file in if there is one
+  std::string name_;     // where the file is to be in the end: what given_ leads to
+  std::string written_;  // the name under which it is written: name_, or that of the temporary file
   Handle handle_;
   FileInfo existing_info_;
   bool existed_ = false;
@@ -201,7 +202,8 @@ void Destination::NoteWritten() {
 Status Destination::SyncDirectory() const {
   const std::string path = DirectoryPart(name_);
   Directory directory;
-  Status status = platform::OpenDirectory(task_.destination_parent, path.empty() ? "." : path.c_str(), true, &directory);
+  Status status =
+      platform::OpenDirectory(task_.destination_parent, path.empty() ? "." : path.c_str(), true, &directory);
   return status.ok() ? platform::Sync(directory) : Status::FromErrno(status.error_number(), Operation::kSync);
 }
 
@@ -212,7 +214,8 @@ Status Destination::Commit(const Handle& source, const FileInfo& source_info, pl
   if (!regular) {
     // A device keeps its own.
   } else if (options_.metadata != Metadata::kNone) {
-    const bool mode_is_right = created_ && task_.new_modes != nullptr && task_.new_modes->IsRight(handle_, source_info.mode);
+    const bool mode_is_right =
+        created_ && task_.new_modes != nullptr && task_.new_modes->IsRight(handle_, source_info.mode);
     status = platform::CopyMetadata(source, source_info, handle_, options_.metadata, mode_is_right);
   } else if (created_ && existed_) {
     // Overwriting keeps the mode of what was there, atomically or not.
@@ -262,8 +265,8 @@ DestinationState Destination::Abandon() {
   return there ? DestinationState::kOld : DestinationState::kAbsent;
 }
 
-// What may not be read as a file is refused before it is opened: opening a FIFO disturbs its writer, opening a device may do
-// anything.
+// What may not be read as a file is refused before it is opened: opening a FIFO disturbs its writer, opening a device
+// may do anything.
 Status RefuseSpecial(const FileInfo& info, bool in_tree) {
   switch (info.type) {
     case FileType::kFifo:
@@ -320,8 +323,8 @@ Status CopySymlink(const FileTask& task, const Options& options, bool* into_dire
       status = platform::MakeSymlink(target, task.destination_parent, name.c_str(), directory);
     }
     if (status.ok() && options.metadata == Metadata::kStat) {
-      status = platform::CopyLinkMetadata(task.source_parent, task.source_name, info, task.destination_parent,
-                                          name.c_str());
+      status =
+          platform::CopyLinkMetadata(task.source_parent, task.source_name, info, task.destination_parent, name.c_str());
     }
   }
   if (!status.ok()) {
@@ -359,8 +362,8 @@ Status CopyFile(const FileTask& task, const Options& options, platform::Scratch&
     status = destination.Open(source, info, &outcome->into_directory);
     if (!status.ok()) return status;
     monitor.Begin(info.size);
-    platform::DataRequest request{source,  info,    destination.handle(), destination.existing_info(),
-                                  options, task.thread_count, scratch,    monitor};
+    platform::DataRequest request{
+        source, info, destination.handle(), destination.existing_info(), options, task.thread_count, scratch, monitor};
     status = platform::CopyData(request, &outcome->method, &outcome->size);
     if (status.kind() != Kind::kUnsupported) destination.NoteWritten();
     if (status.ok()) status = destination.Commit(source, info, scratch, monitor);

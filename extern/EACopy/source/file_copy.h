@@ -23,8 +23,8 @@ class FileMonitor : public Monitor {
   using Monitor::Monitor;
 };
 
-// What has been seen of the modes of new files in one directory. Where the kernel gives new files exactly the mode that was
-// asked for (no default ACL, no file system with a mode of its own), setting it again can be left out.
+// What has been seen of the modes of new files in one directory. Where the kernel gives new files exactly the mode that
+// was asked for (no default ACL, no file system with a mode of its own), setting it again can be left out.
 class NewFileModes {
  public:
   // `umask`: the process's; all bits when it is not known.
@@ -46,23 +46,24 @@ struct FileTask {
   const char* source_name;
   const platform::Directory& destination_parent;
   const char* destination_name;
-  bool follow;         // a symbolic link is copied as what it leads to
-  bool in_tree;        // found while walking: a device is not read there
-  bool listed_regular; // a directory listing called it a regular file just now
-  uint64_t size_limit; // leave a larger file alone and say so
-  uint32_t thread_count;     // how many threads may share its data
-  NewFileModes* new_modes;   // of the destination's directory; may be null
+  bool follow;              // a symbolic link is copied as what it leads to
+  bool in_tree;             // found while walking: a device is not read there
+  bool listed_regular;      // a directory listing called it a regular file just now
+  uint64_t size_limit;      // leave a larger file alone and say so
+  uint32_t thread_count;    // how many threads may share its data
+  NewFileModes* new_modes;  // of the destination's directory; may be null
 };
 
 struct FileOutcome {
-  bool too_large = false;    // larger than size_limit: nothing was touched
+  bool too_large = false;  // larger than size_limit: nothing was touched
   bool into_directory = false;
-  bool symlink = false;      // copied as a link
+  bool symlink = false;  // copied as a link
   uint64_t size = 0;
   Method method = Method::kReadWrite;
 };
 
-// Copies one file. On failure nothing that was created is left behind, and status.destination_state() tells what is there.
+// Copies one file. On failure nothing that was created is left behind, and status.destination_state() tells what is
+// there.
 Status CopyFile(const FileTask& task, const Options& options, platform::Scratch& scratch, FileMonitor& monitor,
                 FileOutcome* outcome);
 

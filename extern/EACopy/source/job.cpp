@@ -28,8 +28,8 @@ class FileItemTask : public Task {
     if (job_.cancelled() || job_.refuses_items()) return;
     const platform::Directory& paths = platform::Directory::Paths();
     WorkerCounters::Add(worker.counters->files_found, 1);
-    FileTask task{paths, source_.c_str(), paths, destination_.c_str(), job_.options().follow_symlinks, false, false, UINT64_MAX,
-                  job_.scheduler().idle() + 1, nullptr};
+    FileTask task{paths, source_.c_str(), paths,      destination_.c_str(),        job_.options().follow_symlinks,
+                  false, false,           UINT64_MAX, job_.scheduler().idle() + 1, nullptr};
     Status status = job_.Copy(task, worker, [this] { return source_; });
     if (status.ok()) return;
     job_.Fail(worker, status, std::move(source_), std::move(destination_), true);

@@ -32,7 +32,8 @@ class JobContext {
   bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
   const std::atomic<bool>* cancel_flag() const { return &cancelled_; }
 
-  // Tells the coordinator. A file that was stopped by cancelling is told of too, for the state that its destination is in.
+  // Tells the coordinator. A file that was stopped by cancelling is told of too, for the state that its destination is
+  // in.
   void Fail(Worker& worker, const Status& status, std::string source, std::string destination, bool root);
   // There is no thread that could take the item that was queued last, and so no other one.
   void FailToStart(std::string source, std::string destination);
@@ -40,8 +41,8 @@ class JobContext {
   void EndItemWithFailure();
   bool refuses_items() const { return refuses_items_.load(std::memory_order_relaxed); }
 
-  // Copies a file (or a link that is not followed) with the retries that were asked for, counts it, and tells of its progress.
-  // `source_path` makes its path as the user would write it; called only when it is needed.
+  // Copies a file (or a link that is not followed) with the retries that were asked for, counts it, and tells of its
+  // progress. `source_path` makes its path as the user would write it; called only when it is needed.
   Status Copy(const FileTask& task, Worker& worker, const std::function<std::string()>& source_path);
 
   Counters GetCounters() const;

@@ -168,7 +168,6 @@ Status RemoveFile(const Directory& parent, const char* name);
 
 // Copying -------------------------------------------------------------------------------------------------------------
 
-
 // Memory that a thread uses again for file after file. Large enough for small files without an allocation.
 class Scratch {
  public:
@@ -204,12 +203,13 @@ struct DataRequest {
   Monitor& monitor;
 };
 
-// Copies all data of a file into an empty destination by the first method that works, and tells which it was and how many
-// bytes there were.
+// Copies all data of a file into an empty destination by the first method that works, and tells which it was and how
+// many bytes there were.
 Status CopyData(const DataRequest& request, Method* method, uint64_t* size);
 
-// Gives the destination the mode (kMode) or the mode, times, extended attributes and flags (kStat) of the source. What the
-// destination's file system does not know is left out. `mode_is_right`: the destination was created with this very mode.
+// Gives the destination the mode (kMode) or the mode, times, extended attributes and flags (kStat) of the source. What
+// the destination's file system does not know is left out. `mode_is_right`: the destination was created with this very
+// mode.
 Status CopyMetadata(const Handle& source, const FileInfo& source_info, const Handle& destination, Metadata metadata,
                     bool mode_is_right);
 Status CopyMetadata(const Directory& source, const FileInfo& source_info, const Directory& destination);
@@ -217,8 +217,8 @@ Status CopyMetadata(const Directory& source, const FileInfo& source_info, const 
 Status CopyLinkMetadata(const Directory& source_parent, const char* source_name, const FileInfo& source_info,
                         const Directory& destination_parent, const char* destination_name);
 
-// Reads both files again and compares; drops cached pages first where that is possible. kVerify with the offset of the first
-// difference when there is one.
+// Reads both files again and compares; drops cached pages first where that is possible. kVerify with the offset of the
+// first difference when there is one.
 Status CompareData(const Handle& source, const Handle& destination, Scratch& scratch, Monitor& monitor);
 
 Status Sync(const Handle& file);

@@ -91,9 +91,7 @@ uint32_t Scheduler::idle() const {
   return thread_count_ > running ? thread_count_ - running : 0;
 }
 
-bool Scheduler::Finished() const {
-  return ended_ && items_.empty() && stack_.empty() && running_ == 0 && held_ == 0;
-}
+bool Scheduler::Finished() const { return ended_ && items_.empty() && stack_.empty() && running_ == 0 && held_ == 0; }
 
 std::unique_ptr<Task> Scheduler::Take() {
   std::unique_ptr<Task> task;

@@ -1,5 +1,5 @@
-// Scheduler: worker threads, and the tasks they take. Tasks that come out of a tree are taken last-in first-out, which keeps
-// a walk narrow; items that a caller queues are taken in order, when no tree has work left.
+// Scheduler: worker threads, and the tasks they take. Tasks that come out of a tree are taken last-in first-out, which
+// keeps a walk narrow; items that a caller queues are taken in order, when no tree has work left.
 #ifndef EACOPY_SOURCE_SCHEDULER_H_
 #define EACOPY_SOURCE_SCHEDULER_H_
 
@@ -71,9 +71,9 @@ class Scheduler {
   std::vector<std::unique_ptr<Task>> stack_;
   std::deque<std::unique_ptr<Task>> items_;
   std::vector<std::thread> threads_;
-  size_t waiting_ = 0;   // threads without a task
+  size_t waiting_ = 0;                // threads without a task
   std::atomic<uint32_t> running_{0};  // tasks being run; changed with mutex_ held, so that idle() needs no lock
-  size_t held_ = 0;      // tasks waiting for something outside
+  size_t held_ = 0;                   // tasks waiting for something outside
   bool ended_ = false;
   bool told_finished_ = false;
   bool closing_ = false;

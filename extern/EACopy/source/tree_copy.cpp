@@ -17,7 +17,8 @@ using platform::Listing;
 
 namespace {
 
-// Files are handed on in slices of so many: enough to be worth a task, few enough that nobody waits long for the last one.
+// Files are handed on in slices of so many: enough to be worth a task, few enough that nobody waits long for the last
+// one.
 constexpr size_t kSlice = 64;
 
 constexpr int kOutOfDescriptorsTries = 200;
@@ -70,8 +71,8 @@ std::string ParentPath(const std::string& path) {
   return path.substr(0, length);
 }
 
-// Makes a directory at a plain path with the parents that are missing, as os.makedirs does. With `sync`, the new names are
-// durable when it returns.
+// Makes a directory at a plain path with the parents that are missing, as os.makedirs does. With `sync`, the new names
+// are durable when it returns.
 Status MakeDirectories(const std::string& path, bool sync, uint64_t* created) {
   const Directory& paths = Directory::Paths();
   const std::string parent_path = ParentPath(path);
@@ -89,7 +90,8 @@ Status MakeDirectories(const std::string& path, bool sync, uint64_t* created) {
   return status.ok() ? platform::Sync(directory) : Status::FromErrno(status.error_number(), Operation::kSync);
 }
 
-// One more thing in `node` has ended. The last one completes the directory, which may complete its parent, and so on up.
+// One more thing in `node` has ended. The last one completes the directory, which may complete its parent, and so on
+// up.
 void Complete(const TreePointer& tree, NodePointer node, Worker& worker) {
   JobContext& job = tree->services.job;
   DirectoryCache& cache = tree->services.cache;
@@ -196,7 +198,8 @@ class DirectoryTask : public Task {
     bool parked = false;
     if (!job_.cancelled()) {
       DirectoryCache& cache = tree_->services.cache;
-      // Shared: once parked, the node is another task's, which may complete it and its parent before this one is through.
+      // Shared: once parked, the node is another task's, which may complete it and its parent before this one is
+      // through.
       const NodePointer parent = node_->parent;
       status = parent != nullptr ? cache.Pin(*parent) : Status();
       if (status.ok()) {
@@ -269,9 +272,8 @@ class DirectoryTask : public Task {
     if (!node_->parent) {
       return Patiently([&] { return platform::OpenDirectory(Directory::Paths(), tree_->source.c_str(), true, out); });
     }
-    return Patiently([&] {
-      return platform::OpenDirectory(node_->parent->source, node_->name.c_str(), node_->via_link, out);
-    });
+    return Patiently(
+        [&] { return platform::OpenDirectory(node_->parent->source, node_->name.c_str(), node_->via_link, out); });
   }
 
   bool IsAncestor(const platform::FileId& id) const {
@@ -413,8 +415,7 @@ uint64_t FilterDesk::Park(std::unique_ptr<Task> task, std::vector<uint8_t>* leav
 
 std::unique_ptr<Task> FilterDesk::Answer(uint64_t ticket, const uint8_t* leave_out) {
   std::lock_guard<std::mutex> lock(mutex_);
-  auto parked =
-      std::find_if(parked_.begin(), parked_.end(), [ticket](const Parked& p) { return p.ticket == ticket; });
+  auto parked = std::find_if(parked_.begin(), parked_.end(), [ticket](const Parked& p) { return p.ticket == ticket; });
   if (parked == parked_.end()) return nullptr;
   std::copy(leave_out, leave_out + parked->leave_out->size(), parked->leave_out->begin());
   std::unique_ptr<Task> task = std::move(parked->task);

@@ -1,7 +1,7 @@
 // Moving the data of a file: the ladder of methods, from a clone that shares extents down to read and write.
 //
-// Each method has its own list of errnos that mean "not here": the next one is tried from the offset that was reached, so
-// nothing is copied twice and nothing is started over. The facts are from the man pages ioctl_ficlone(2),
+// Each method has its own list of errnos that mean "not here": the next one is tried from the offset that was reached,
+// so nothing is copied twice and nothing is started over. The facts are from the man pages ioctl_ficlone(2),
 // copy_file_range(2), sendfile(2), lseek(2), and from what other tools have met in the field.
 
 #include <fcntl.h>
@@ -38,8 +38,8 @@ namespace {
 
 // A clone is a metadata transaction on both files; below this size, moving the bytes is cheaper.
 constexpr uint64_t kCloneMinimum = 64 * 1024;
-// Read and write are fastest while the buffer stays in the processor's second-level cache: far fewer bytes cost calls, a few
-// megabytes are more than twice as slow.
+// Read and write are fastest while the buffer stays in the processor's second-level cache: far fewer bytes cost calls,
+// a few megabytes are more than twice as slow.
 constexpr size_t kBuffer = 256 * 1024;
 [[maybe_unused]] constexpr size_t kLargeBuffer = 1u << 20;
 // From here on the larger buffer pays, and so do two threads: reading and writing overlap for some milliseconds.
@@ -185,9 +185,8 @@ Status DataCopier::ReadWrite(uint64_t offset, uint64_t length, Scratch& scratch,
   if (got < 0) return LastError(Operation::kRead, offset);
   for (ssize_t done = 0; done < got;) {
     const uint64_t at = offset + static_cast<uint64_t>(done);
-    const ssize_t put = Uninterrupted([&] {
-      return ::pwrite(destination_, buffer + done, static_cast<size_t>(got - done), static_cast<off_t>(at));
-    });
+    const ssize_t put = Uninterrupted(
+        [&] { return ::pwrite(destination_, buffer + done, static_cast<size_t>(got - done), static_cast<off_t>(at)); });
     if (put < 0) return LastError(Operation::kWrite, at);
     if (put == 0) return Status::FromErrno(EIO, Operation::kWrite, at);
     done += put;
@@ -196,11 +195,12 @@ Status DataCopier::ReadWrite(uint64_t offset, uint64_t length, Scratch& scratch,
   return Status();
 }
 
-// Reads and writes until there is nothing more: for files whose size says nothing (procfs), for devices and pipes, and for
-// small files, where it is the fastest way.
+// Reads and writes until there is nothing more: for files whose size says nothing (procfs), for devices and pipes, and
+// for small files, where it is the fastest way.
 Status DataCopier::CopyStream(uint64_t offset, uint64_t* end) {
-  const bool by_offset = request_.source_info.type == FileType::kRegular &&
-                         (request_.destination_info == nullptr || request_.destination_info->type == FileType::kRegular);
+  const bool by_offset =
+      request_.source_info.type == FileType::kRegular &&
+      (request_.destination_info == nullptr || request_.destination_info->type == FileType::kRegular);
   size_t room = 0;
   // A byte more than expected: a read that comes back short has seen the end, and needs no other to find it.
   const uint64_t expected = request_.source_info.size + 1;
@@ -269,8 +269,7 @@ DataCopier::Step DataCopier::CopyFileRange(uint64_t offset, size_t length) {
   Step step;
   off_t from = static_cast<off_t>(offset);
   off_t to = from;
-  const ssize_t moved =
-      Uninterrupted([&] { return ::copy_file_range(source_, &from, destination_, &to, length, 0); });
+  const ssize_t moved = Uninterrupted([&] { return ::copy_file_range(source_, &from, destination_, &to, length, 0); });
   if (moved > 0) {
     step.moved = static_cast<uint64_t>(moved);
     return step;
@@ -285,20 +284,20 @@ DataCopier::Step DataCopier::CopyFileRange(uint64_t offset, size_t length) {
     case EDQUOT:
       step.status = LastError(Operation::kCopy, offset);
       break;
-    case ENOSYS:      // seccomp in old containers
+    case ENOSYS:  // seccomp in old containers
     case ENOTTY:
     case EOPNOTSUPP:  // NFS servers without server-side copy
     case EINVAL:
-    case EBADF:       // append-mode destination
-    case EXDEV:       // kernels up to 5.2 and from 5.19 on
-    case ETXTBSY:     // swap file
-    case EPERM:       // seccomp, immutable destination, CIFS
-    case EACCES:      // fuse-overlayfs
-    case EIO:         // CIFS says so for "not supported"; a real one comes again when reading
-    case ENOENT:      // CIFS
+    case EBADF:    // append-mode destination
+    case EXDEV:    // kernels up to 5.2 and from 5.19 on
+    case ETXTBSY:  // swap file
+    case EPERM:    // seccomp, immutable destination, CIFS
+    case EACCES:   // fuse-overlayfs
+    case EIO:      // CIFS says so for "not supported"; a real one comes again when reading
+    case ENOENT:   // CIFS
     case EOVERFLOW:
     case EFBIG:
-    default:          // whatever it is, reading and writing from this offset finds it again and can name its side
+    default:  // whatever it is, reading and writing from this offset finds it again and can name its side
       step.next_method = true;
       break;
   }
@@ -314,8 +313,7 @@ DataCopier::Step DataCopier::Sendfile(uint64_t offset, size_t length) {
   }
   off_t from = static_cast<off_t>(offset);
   const size_t most = 0x7ffff000;  // sendfile(2)
-  const ssize_t moved =
-      Uninterrupted([&] { return ::sendfile(destination_, source_, &from, std::min(length, most)); });
+  const ssize_t moved = Uninterrupted([&] { return ::sendfile(destination_, source_, &from, std::min(length, most)); });
   if (moved > 0) {
     step.moved = static_cast<uint64_t>(moved);
   } else if (moved < 0 && (errno == ENOSPC || errno == EDQUOT)) {
@@ -383,9 +381,9 @@ Status DataCopier::CopyRange(uint64_t begin, uint64_t end, Scratch& scratch, uin
   return Status();
 }
 
-// Reads straight into a mapping of the destination: on a tmpfs, page faults take pages without the lock that write() holds, so
-// that this and CopyRange get along in two threads where two writers would wait for each other. The kernel writes to the
-// mapping, so a full file system is EFAULT here, not a signal; write() then gives the true error.
+// Reads straight into a mapping of the destination: on a tmpfs, page faults take pages without the lock that write()
+// holds, so that this and CopyRange get along in two threads where two writers would wait for each other. The kernel
+// writes to the mapping, so a full file system is EFAULT here, not a signal; write() then gives the true error.
 Status DataCopier::CopyRangeByMapping(uint64_t begin, uint64_t end, Scratch& scratch, uint64_t* reached) {
   const size_t length = static_cast<size_t>(end - begin);
   void* memory = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, destination_, static_cast<off_t>(begin));
@@ -408,8 +406,8 @@ Status DataCopier::CopyRangeByMapping(uint64_t begin, uint64_t end, Scratch& scr
   return Status();
 }
 
-// Several threads take pieces in turn, so that one reads while another writes: a file system lets only one write to a file
-// at a time, but copying out of the source's pages needs no such lock.
+// Several threads take pieces in turn, so that one reads while another writes: a file system lets only one write to a
+// file at a time, but copying out of the source's pages needs no such lock.
 Status DataCopier::CopyRangeInParallel(uint64_t begin, uint64_t end, uint64_t* reached) {
   const bool map = in_memory_ && request_.destination_info == nullptr;
   // The mapping needs the size beforehand. A tmpfs forgets a half-written file in a crash anyway.
@@ -516,9 +514,10 @@ Status DataCopier::Run(Method* method, uint64_t* size) {
   *method = Method::kReadWrite;
   *size = 0;
   // Of a destination that could not be truncated, or was not for the sake of a clone.
-  const uint64_t old_size = request_.destination_info != nullptr && request_.destination_info->type == FileType::kRegular
-                                ? request_.destination_info->size
-                                : 0;
+  const uint64_t old_size =
+      request_.destination_info != nullptr && request_.destination_info->type == FileType::kRegular
+          ? request_.destination_info->size
+          : 0;
   const bool worth_cloning = info.size >= kCloneMinimum && old_size == 0;
   if (regular && reflink != Reflink::kNever && (worth_cloning || reflink == Reflink::kAlways)) {
     Status status;
@@ -545,8 +544,8 @@ Status DataCopier::Run(Method* method, uint64_t* size) {
     status = CopyRange(0, info.size, request_.scratch, size);
   }
   if (!status.ok()) return status;
-  // What was appended meanwhile belongs to the file, up to where it ends now; not what is appended during that, or a log
-  // that grows faster than it is copied would never end.
+  // What was appended meanwhile belongs to the file, up to where it ends now; not what is appended during that, or a
+  // log that grows faster than it is copied would never end.
   struct stat st;
   if (*size == info.size && ::fstat(source_, &st) == 0 && static_cast<uint64_t>(st.st_size) > info.size) {
     status = CopyRange(info.size, static_cast<uint64_t>(st.st_size), request_.scratch, size);
@@ -567,8 +566,8 @@ int64_t FirstDifference(const char* a, const char* b, size_t size, uint64_t offs
 ssize_t ReadFully(int file, char* buffer, size_t size, uint64_t offset) {
   size_t done = 0;
   while (done < size) {
-    const ssize_t got = Uninterrupted(
-        [&] { return ::pread(file, buffer + done, size - done, static_cast<off_t>(offset + done)); });
+    const ssize_t got =
+        Uninterrupted([&] { return ::pread(file, buffer + done, size - done, static_cast<off_t>(offset + done)); });
     if (got < 0) return -1;
     if (got == 0) break;
     done += static_cast<size_t>(got);
@@ -596,8 +595,7 @@ Status CompareData(const Handle& source, const Handle& destination, Scratch& scr
     if (a < 0) return LastError(Operation::kRead, offset);
     const ssize_t b = ReadFully(destination.get(), buffer + half, half, offset);
     if (b < 0) return LastError(Operation::kVerify, offset);
-    const int64_t difference =
-        FirstDifference(buffer, buffer + half, static_cast<size_t>(std::min(a, b)), offset);
+    const int64_t difference = FirstDifference(buffer, buffer + half, static_cast<size_t>(std::min(a, b)), offset);
     if (difference >= 0) return Status::FromErrno(0, Operation::kVerify, static_cast<uint64_t>(difference));
     if (a != b) return Status::FromErrno(0, Operation::kVerify, offset + static_cast<uint64_t>(std::min(a, b)));
     if (static_cast<size_t>(a) < half) return Status();

@@ -142,7 +142,8 @@ Status Rename(const Directory& parent, const char* from, const char* to) {
   const int error_number = errno;
   constexpr uint32_t kLocks = UF_IMMUTABLE | UF_APPEND;
   struct stat st;
-  Handle file(error_number == EPERM ? ::openat(parent.get(), from, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1);
+  Handle file(error_number == EPERM ? ::openat(parent.get(), from, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+                                    : -1);
   if (file.valid() && ::fstat(file.get(), &st) == 0 && (st.st_flags & kLocks) != 0 &&
       ::fchflags(file.get(), st.st_flags & ~kLocks) == 0) {
     if (!rename()) return LastError(Operation::kRename);

@@ -47,7 +47,8 @@ void FillInfo(const struct stat& st, FileInfo* out) {
   }
   out->mode = static_cast<uint32_t>(st.st_mode) & 07777;
   out->size = static_cast<uint64_t>(st.st_size);
-  out->allocated = static_cast<uint64_t>(st.st_blocks) * 512;  // st_blocks counts 512-byte units whatever st_blksize says
+  out->allocated =
+      static_cast<uint64_t>(st.st_blocks) * 512;  // st_blocks counts 512-byte units whatever st_blksize says
   out->block_size = static_cast<uint64_t>(st.st_blksize);
   out->id = {static_cast<uint64_t>(st.st_dev), static_cast<uint64_t>(st.st_ino)};
 #ifdef __APPLE__

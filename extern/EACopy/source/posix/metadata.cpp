@@ -147,7 +147,8 @@ Status SetMode(int file, uint32_t mode) {
 #ifdef __APPLE__
 Status SetFlags(int file, uint32_t flags) {
   // Some say how the file system keeps the source (compressed, tracked, in a vault, in the cloud): not true of a copy.
-  flags &= (UF_SETTABLE | SF_SETTABLE) & ~static_cast<uint32_t>(UF_COMPRESSED | UF_TRACKED | UF_DATAVAULT | SF_RESTRICTED);
+  flags &=
+      (UF_SETTABLE | SF_SETTABLE) & ~static_cast<uint32_t>(UF_COMPRESSED | UF_TRACKED | UF_DATAVAULT | SF_RESTRICTED);
   if (flags == 0 || ::fchflags(file, flags) == 0) return Status();
   // The superuser's are refused to others; the owner's are the owner's.
   const uint32_t of_owner = flags & UF_SETTABLE;
@@ -212,8 +213,8 @@ Status CopyLinkMetadata(const Directory& source_parent, const char* source_name,
   };
   std::string source_path = path(source_parent, source_name);
   std::string names(1024, '\0');
-  ssize_t length = ReadGrowing(
-      &names, [&](char* data, size_t size) { return ::llistxattr(source_path.c_str(), data, size); });
+  ssize_t length =
+      ReadGrowing(&names, [&](char* data, size_t size) { return ::llistxattr(source_path.c_str(), data, size); });
   if (length > 0) {
     names.resize(static_cast<size_t>(length));
     std::string destination_path = path(destination_parent, destination_name);
@@ -221,8 +222,7 @@ Status CopyLinkMetadata(const Directory& source_parent, const char* source_name,
     for (const char* name = names.data(); name < names.data() + names.size(); name += std::strlen(name) + 1) {
       ssize_t size = ReadGrowing(
           &value, [&](char* data, size_t room) { return ::lgetxattr(source_path.c_str(), name, data, room); });
-      if (size >= 0 &&
-          ::lsetxattr(destination_path.c_str(), name, value.data(), static_cast<size_t>(size), 0) == 0) {
+      if (size >= 0 && ::lsetxattr(destination_path.c_str(), name, value.data(), static_cast<size_t>(size), 0) == 0) {
         continue;
       }
       if (!IsHarmlessAttributeError(errno)) return LastError(Operation::kSetAttributes);
