@@ -40,16 +40,15 @@ void MakeTree(const std::string& path) {
   for (int i = 0; i < 12; ++i) {
     const std::string below = path + "/" + std::to_string(i);
     MakeFolder(below);
-    for (size_t k = 0; k < 20; ++k) Write(below + "/" + std::to_string(k), Noise(k * k * 300, k));
+    for (size_t k = 0; k < 20; ++k) Write(below + "/" + std::to_string(k), Noise(k * k * 100, k));
     MakeFolder(below + "/deeper");
     Write(below + "/deeper/file", Noise(1000));
   }
-  Write(path + "/large", Noise(9 << 20));
 }
+constexpr uint64_t kFilesInTree = 12 * 21;
 
 // Every file below `copy` must be there whole, or not at all.
-void CheckNothingHalf(const std::string& source, const std::string& copy) {
-  const auto whole = Describe(source, false);
+void CheckNothingHalf(const std::map<std::string, std::string>& whole, const std::string& copy) {
   for (const auto& [path, text] : Describe(copy, false)) {
     const auto original = whole.find(path);
     if (original == whole.end() || original->second != text) {
@@ -175,7 +174,7 @@ TEST(FilesAndTreesGoInOneJob) {
     CHECK_EQUAL(Difference(folder / "tree", to + "/tree"), "");
     CHECK_EQUAL(Difference(folder / "tree", to + "/again"), "");
     CHECK_EQUAL(Read(to + "/file"), "data");
-    CHECK_EQUAL(result.counters.files_copied, 2 * (12 * 21 + 1) + 1u);
+    CHECK_EQUAL(result.counters.files_copied, 2 * kFilesInTree + 1);
     CHECK_EQUAL(result.counters.directories_created, 2 * (12 * 2 + 1u));
     CHECK_EQUAL(result.counters.bytes_found, result.counters.bytes_copied);
     uint64_t by_method = 0;
@@ -295,6 +294,8 @@ TEST(CancelStopsInTheMiddleOfAnEndlessFile) {
 TEST(CancelAtAnyMomentLeavesNoHalfFile) {
   Folder folder(FastPlace());
   MakeTree(folder / "tree");
+  Write(folder / "large", Noise(9 << 20));
+  const auto whole = Describe(folder / "tree", false);
   std::mt19937 random(12345);
   int stopped = 0;
   for (int round = 0; round < 60; ++round) {
@@ -317,7 +318,7 @@ TEST(CancelAtAnyMomentLeavesNoHalfFile) {
       job.Cancel();
     });
     Coordinate(job,
-               {{ItemType::kFile, folder / "tree/large", folder / "to/large"},
+               {{ItemType::kFile, folder / "large", folder / "to/large"},
                 {ItemType::kTree, folder / "tree", folder / "to/tree"}},
                coordination, &result);
     canceller.join();
@@ -327,9 +328,9 @@ TEST(CancelAtAnyMomentLeavesNoHalfFile) {
       CHECK(!Exists(failure.destination));
     }
     CHECK_EQUAL(result.counters.errors, 0u);
-    if (Exists(folder / "to/large")) CHECK(Read(folder / "to/large") == Read(folder / "tree/large"));
-    if (Exists(folder / "to/tree")) CheckNothingHalf(folder / "tree", folder / "to/tree");
-    stopped += result.counters.files_copied < 12 * 21 + 2 ? 1 : 0;
+    if (Exists(folder / "to/large")) CHECK(Read(folder / "to/large") == Read(folder / "large"));
+    if (Exists(folder / "to/tree")) CheckNothingHalf(whole, folder / "to/tree");
+    stopped += result.counters.files_copied < kFilesInTree + 1 ? 1 : 0;
     RemoveTree(folder / "to");
   }
   std::printf("  %d of 60 were stopped before their end\n", stopped);
@@ -371,6 +372,7 @@ TEST(CancelledAtomicJobLeavesOldOrNewFiles) {
 TEST(JobThatStillRunsCanBeDestroyed) {
   Folder folder(FastPlace());
   MakeTree(folder / "tree");
+  const auto whole = Describe(folder / "tree", false);
   std::mt19937 random(99);
   for (int round = 0; round < 60; ++round) {
     {
@@ -385,7 +387,7 @@ TEST(JobThatStillRunsCanBeDestroyed) {
       std::this_thread::sleep_for(std::chrono::microseconds(random() % 5000));
       // Filter requests are left without an answer, and progress is never taken.
     }
-    if (Exists(folder / "copy")) CheckNothingHalf(folder / "tree", folder / "copy");
+    if (Exists(folder / "copy")) CheckNothingHalf(whole, folder / "copy");
     RemoveTree(folder / "copy");
   }
   CHECK_EQUAL(OpenDescriptors(), descriptors_at_start);
@@ -643,7 +645,7 @@ TEST(CountersMayBeReadWhileTheJobRuns) {
   over = true;
   reader.join();
   CHECK(only_growing);
-  CHECK_EQUAL(result.counters.files_copied, 12 * 21 + 1u);
+  CHECK_EQUAL(result.counters.files_copied, kFilesInTree);
 }
 
 TEST(ManyJobsRunAtOnce) {
@@ -658,7 +660,7 @@ TEST(ManyJobsRunAtOnce) {
       job.End();
       while ((job.Wait(100) & kNewsDone) == 0) {
       }
-      if (job.GetCounters().files_copied == 12 * 21 + 1) ++complete;
+      if (job.GetCounters().files_copied == kFilesInTree) ++complete;
     });
   }
   for (std::thread& coordinator : coordinators) coordinator.join();
