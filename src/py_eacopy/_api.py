@@ -203,7 +203,8 @@ def _copy(
     source, destination = encode_pair(src, dst)
     options = options_for(config, metadata, bool(follow_symlinks))
     # The direct path: a small file that needs nothing of what only a job can do.
-    if control is None and config.progress_callback is None and options.error_strategy == "raise":
+    unwatched = control is None or getattr(control, "only_cancels", False)
+    if unwatched and config.progress_callback is None and options.error_strategy == "raise":
         refuse_inside_callback()
         try:
             if backend_for(config).copy_file(source, destination, options) != NEEDS_JOB:

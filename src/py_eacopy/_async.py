@@ -3,49 +3,115 @@
 They work on asyncio and on trio. anyio is imported when the first of them is called, not with the package.
 """
 
-from typing import Any, Callable, Optional, TypeVar, Union
+from typing import Any, Callable, Optional, TypeVar, Union, overload
 
 from . import _api, _batch, _later, _tree
 from ._batch import Pairs
 from ._config import DEFAULT, Config, Default, active, checked
-from ._paths import StrOrBytesPath
+from ._control import Control
+from ._paths import BytesPath, StrOrBytesPath, StrPath
 from ._report import CopyReport
 from ._tree import CopyFunction, Ignore
 
 T = TypeVar("T")
 _Path = TypeVar("_Path", bound=StrOrBytesPath)
+_Str = TypeVar("_Str", bound=StrPath)
+_Bytes = TypeVar("_Bytes", bound=BytesPath)
 
 
 async def async_copyfile(
-    src: StrOrBytesPath, dst: _Path, *, follow_symlinks: bool = True, config: Optional[Config] = None
+    src: StrOrBytesPath,
+    dst: _Path,
+    *,
+    follow_symlinks: bool = True,
+    config: Optional[Config] = None,
+    control: Optional[Control] = None,
 ) -> _Path:
     """Awaitable :func:`copyfile`: same arguments, result and errors.
 
+    A progress callback is called in the event loop, and awaited when it is a coroutine function. It hears of the first
+    and the last state of each file, and of those in between as far as it keeps up.
+
     Cancellation: the copy stops within 100 ms, in the middle of a large file too. A file that it created is removed;
     one that it was overwriting is left partly overwritten, unless the Config has ``atomic=True``. The call returns only
-    when the copying thread has ended, and raises the event loop's own exception.
+    when the copying thread has ended, and raises the event loop's own exception. ``control.cancel()`` stops it as well,
+    and then it raises :class:`CopyInterruptedError`.
     """
-    return await awaited(_api.copyfile, config, src, dst, follow_symlinks=follow_symlinks)
+    return await awaited(_api.copyfile, config, control, src, dst, follow_symlinks=follow_symlinks)
+
+
+@overload
+async def async_copy(
+    src: StrPath,
+    dst: _Str,
+    *,
+    follow_symlinks: bool = True,
+    config: Optional[Config] = None,
+    control: Optional[Control] = None,
+) -> Union[_Str, str]: ...
+
+
+@overload
+async def async_copy(
+    src: BytesPath,
+    dst: _Bytes,
+    *,
+    follow_symlinks: bool = True,
+    config: Optional[Config] = None,
+    control: Optional[Control] = None,
+) -> Union[_Bytes, bytes]: ...
 
 
 async def async_copy(
-    src: StrOrBytesPath, dst: StrOrBytesPath, *, follow_symlinks: bool = True, config: Optional[Config] = None
+    src: Any,
+    dst: Any,
+    *,
+    follow_symlinks: bool = True,
+    config: Optional[Config] = None,
+    control: Optional[Control] = None,
 ) -> Any:
     """Awaitable :func:`copy`: same arguments, result and errors.
 
-    Cancellation: as for :func:`async_copyfile`.
+    Progress and cancellation: as for :func:`async_copyfile`.
     """
-    return await awaited(_api.copy, config, src, dst, follow_symlinks=follow_symlinks)
+    return await awaited(_api.copy, config, control, src, dst, follow_symlinks=follow_symlinks)
+
+
+@overload
+async def async_copy2(
+    src: StrPath,
+    dst: _Str,
+    *,
+    follow_symlinks: bool = True,
+    config: Optional[Config] = None,
+    control: Optional[Control] = None,
+) -> Union[_Str, str]: ...
+
+
+@overload
+async def async_copy2(
+    src: BytesPath,
+    dst: _Bytes,
+    *,
+    follow_symlinks: bool = True,
+    config: Optional[Config] = None,
+    control: Optional[Control] = None,
+) -> Union[_Bytes, bytes]: ...
 
 
 async def async_copy2(
-    src: StrOrBytesPath, dst: StrOrBytesPath, *, follow_symlinks: bool = True, config: Optional[Config] = None
+    src: Any,
+    dst: Any,
+    *,
+    follow_symlinks: bool = True,
+    config: Optional[Config] = None,
+    control: Optional[Control] = None,
 ) -> Any:
     """Awaitable :func:`copy2`: same arguments, result and errors.
 
-    Cancellation: as for :func:`async_copyfile`.
+    Progress and cancellation: as for :func:`async_copyfile`.
     """
-    return await awaited(_api.copy2, config, src, dst, follow_symlinks=follow_symlinks)
+    return await awaited(_api.copy2, config, control, src, dst, follow_symlinks=follow_symlinks)
 
 
 async def async_copytree(
@@ -58,32 +124,36 @@ async def async_copytree(
     dirs_exist_ok: Union[bool, Default] = DEFAULT,
     *,
     config: Optional[Config] = None,
+    control: Optional[Control] = None,
 ) -> _Path:
     """Awaitable :func:`copytree`: same arguments, result and errors. ``ignore`` and ``copy_function`` are called in the
-    worker thread.
+    worker thread, a progress callback as by :func:`async_copyfile`.
 
     Cancellation: all threads of the copy stop within 100 ms. What was complete stays, as do the directories; no partial
     file does. The call returns only when they have ended, and raises the event loop's own exception.
     """
-    return await awaited(
-        _tree.copytree, config, src, dst, symlinks, ignore, copy_function, ignore_dangling_symlinks, dirs_exist_ok
-    )
+    options = (symlinks, ignore, copy_function, ignore_dangling_symlinks, dirs_exist_ok)
+    return await awaited(_tree.copytree, config, control, src, dst, *options)
 
 
-async def async_batch_copy(pairs: Pairs, *, config: Optional[Config] = None) -> CopyReport:
+async def async_batch_copy(
+    pairs: Pairs, *, config: Optional[Config] = None, control: Optional[Control] = None
+) -> CopyReport:
     """Awaitable :func:`batch_copy`: same arguments, result and errors. ``pairs`` is iterated in the worker thread.
 
-    Cancellation: as for :func:`async_copytree`.
+    Progress and cancellation: as for :func:`async_copytree`.
     """
-    return await awaited(_batch.batch_copy, config, pairs)
+    return await awaited(_batch.batch_copy, config, control, pairs)
 
 
-async def async_batch_copy2(pairs: Pairs, *, config: Optional[Config] = None) -> CopyReport:
+async def async_batch_copy2(
+    pairs: Pairs, *, config: Optional[Config] = None, control: Optional[Control] = None
+) -> CopyReport:
     """Awaitable :func:`batch_copy2`: same arguments, result and errors. ``pairs`` is iterated in the worker thread.
 
-    Cancellation: as for :func:`async_copytree`.
+    Progress and cancellation: as for :func:`async_copytree`.
     """
-    return await awaited(_batch.batch_copy2, config, pairs)
+    return await awaited(_batch.batch_copy2, config, control, pairs)
 
 
 async def async_batch_copytree(
@@ -93,12 +163,14 @@ async def async_batch_copytree(
     dirs_exist_ok: Union[bool, Default] = DEFAULT,
     *,
     config: Optional[Config] = None,
+    control: Optional[Control] = None,
 ) -> CopyReport:
     """Awaitable :func:`batch_copytree`: same arguments, result and errors. ``pairs`` is iterated in the worker thread.
 
-    Cancellation: as for :func:`async_copytree`.
+    Progress and cancellation: as for :func:`async_copytree`.
     """
-    return await awaited(_batch.batch_copytree, config, pairs, symlinks, ignore_dangling_symlinks, dirs_exist_ok)
+    options = (symlinks, ignore_dangling_symlinks, dirs_exist_ok)
+    return await awaited(_batch.batch_copytree, config, control, pairs, *options)
 
 
 async def async_copy_with_server(
@@ -121,12 +193,14 @@ async def async_delta_copy(
     return _later.delta_copy(src, dst, reference, config=config)
 
 
-async def awaited(function: Callable[..., T], config: Optional[Config], *args: Any, **keywords: Any) -> T:
+async def awaited(
+    function: Callable[..., T], config: Optional[Config], control: Optional[Control], *args: Any, **keywords: Any
+) -> T:
     """Runs one of the blocking functions for the event loop, with the caller's progress callback called in the loop."""
     from ._event_loop import run_in_thread
 
     # Looked up here: what is active in this task need not be in the worker thread.
     config = active() if config is None else checked(config)
-    progress = config.progress_callback
-    blocking = config.evolve(progress_callback=None) if progress is not None else config
-    return await run_in_thread(lambda control: function(*args, config=blocking, control=control, **keywords), progress)
+    return await run_in_thread(
+        lambda inner: function(*args, config=config, control=inner, **keywords), config.progress_callback, control
+    )

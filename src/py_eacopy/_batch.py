@@ -4,8 +4,10 @@ Copies of a batch run at the same time and in any order. A destination that two 
 another pair reads, would give a result that depends on chance; so it is refused.
 """
 
+import array
 import os
-from typing import Iterable, Iterator, List, Optional, Set, Tuple, Union
+import stat
+from typing import Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple, Union
 
 from ._config import DEFAULT, Config, Default, active, checked, options_for
 from ._control import Control
@@ -106,90 +108,148 @@ def checked_pairs(pairs: Pairs, *, trees: bool) -> Iterator[Tuple[bytes, bytes]]
     Any other iterable is read lazily, and checked as it is read; what it yielded before a wrong pair may have been
     copied.
 
-    Memory: about 100 bytes a pair for what has been taken, however long the paths are.
+    Memory for pairs that have been read, however long their paths are: at most 80 bytes each.
     """
-    if isinstance(pairs, (str, bytes)) or not isinstance(pairs, Iterable):
+    if isinstance(pairs, (str, bytes, Mapping)) or not isinstance(pairs, Iterable):
         raise TypeError("pairs must be an iterable of (source, destination) pairs, not %s" % type(pairs).__name__)
-    if isinstance(pairs, (list, tuple)):
-        return iter(list(_check(pairs, trees)))
-    return _check(pairs, trees)
+    checked = _check(pairs, _Trees() if trees else _Files())
+    return iter(list(checked)) if isinstance(pairs, (list, tuple)) else checked
 
 
-def _check(pairs: Pairs, trees: bool) -> Iterator[Tuple[bytes, bytes]]:
-    taken = _Taken(trees)
+def _check(pairs: Pairs, taken: "Union[_Files, _Trees]") -> Iterator[Tuple[bytes, bytes]]:
     for number, pair in enumerate(pairs):
         source, destination = _encode(pair, number)
-        if not trees:
-            destination = _inside_directory(source, destination)
-        taken.add(source, destination, number)
+        destination, objection = taken.add(source, destination)
+        if objection:
+            shown = number, os.fsdecode(source), os.fsdecode(destination)
+            raise InvalidArgumentError("pair %d of the batch (%r -> %r): " % shown + objection)
         yield source, destination
 
 
 def _encode(pair: Tuple[StrOrBytesPath, StrOrBytesPath], number: int) -> Tuple[bytes, bytes]:
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise TypeError("pair %d of the batch must be a tuple (source, destination), not %r" % (number, pair))
     try:
-        source, destination = pair
-    except (TypeError, ValueError):
-        raise TypeError("pair %d of the batch must be (source, destination), not %r" % (number, pair)) from None
-    encode(source, "the source of pair %d" % number)
-    encode(destination, "the destination of pair %d" % number)
-    return encode_pair(source, destination)
+        return encode_pair(*pair)
+    except TypeError:
+        encode(pair[0], "the source of pair %d" % number)
+        encode(pair[1], "the destination of pair %d" % number)
+        raise
 
 
-def _inside_directory(source: bytes, destination: bytes) -> bytes:
-    """A destination that is a directory takes the file in under its own name, as in shutil.copy."""
-    return os.path.join(destination, os.path.basename(source)) if os.path.isdir(destination) else destination
+class _Files:
+    """What earlier pairs of files read and write. A path has one key, however it is spelled."""
 
+    def __init__(self) -> None:
+        self._keys = _Keys()
+        self._real_directories: Dict[bytes, bytes] = {}
 
-class _Taken:
-    """What earlier pairs read and write. Paths are kept as 64-bit hashes: a million of them must not fill the
-    memory."""
-
-    def __init__(self, trees: bool) -> None:
-        self._trees = trees
-        self._sources: Set[int] = set()
-        self._destinations: Set[int] = set()
-        self._above_destinations: Set[int] = set()
-        self._salt = os.urandom(8)
-
-    def add(self, source: bytes, destination: bytes, number: int) -> None:
-        real_source, real_destination = _normal(source), _normal(destination)
-        where = "pair %d of the batch (%r -> %r): " % (number, os.fsdecode(source), os.fsdecode(destination))
-        destination_key = self._key(real_destination)
-        if destination_key in self._destinations:
-            raise InvalidArgumentError(where + "an earlier pair has the same destination; give each its own")
-        self._destinations.add(destination_key)
-        source_key = self._key(real_source)
-        if not self._trees:
-            is_read = destination_key in self._sources
-            is_written = source_key in self._destinations and real_source != real_destination
-            if is_read or is_written:
-                raise InvalidArgumentError(where + "one pair's destination is another pair's source; copy them in turn")
-            self._sources.add(source_key)
-            return
-        above = [self._key(path) for path in _with_ancestors(real_destination)]
-        if self._sources.intersection(above):
-            raise InvalidArgumentError(where + "the destination lies inside the source of an earlier pair")
-        self._sources.add(source_key)
-        if source_key in self._above_destinations:
-            raise InvalidArgumentError(where + "the destination of an earlier pair lies inside this source")
-        if self._destinations.intersection(above[1:]) or destination_key in self._above_destinations:
-            raise InvalidArgumentError(where + "its destination and that of an earlier pair lie inside each other")
-        self._above_destinations.update(above[1:])
+    def add(self, source: bytes, destination: bytes) -> Tuple[bytes, str]:
+        """Where the copy will be, and what is wrong with that."""
+        path = destination
+        try:
+            mode = os.stat(path).st_mode
+        except OSError:
+            pass
+        else:
+            if stat.S_ISDIR(mode):
+                path = destination = os.path.join(destination, os.path.basename(source))  # as in shutil.copy
+            if os.path.islink(path):
+                path = os.path.realpath(path)
+        read, written = self._key(source), self._key(path) | _WRITTEN
+        earlier = self._keys.put(written)
+        if earlier & _WRITTEN:
+            return destination, "an earlier pair has the same destination; give each its own"
+        if earlier or (read != written ^ _WRITTEN and self._keys.put(read) & _WRITTEN):
+            return destination, "one pair's destination is another pair's source; copy them in turn"
+        return destination, ""
 
     def _key(self, path: bytes) -> int:
-        return hash((self._salt, path))
+        directory, name = _split(path)
+        real = self._real_directories.get(directory)
+        if real is None:
+            if len(self._real_directories) == 10_000:
+                self._real_directories.clear()
+            real = self._real_directories[directory] = os.path.normcase(os.path.realpath(directory))
+        return hash((real, _normcase(name))) & _KEY or 2
 
 
-def _normal(path: bytes) -> bytes:
-    """One spelling for a path. Links in it are not resolved: that would cost a system call for each component."""
-    return os.path.normcase(os.path.abspath(path))
+# The lowest bit of a key tells whether the path is written or read.
+_WRITTEN = 1
+_KEY = 0xFFFF_FFFF_FFFF_FFFE
+
+_split: Callable[[bytes], Tuple[bytes, bytes]] = os.path.split
+_normcase: Callable[[bytes], bytes] = os.path.normcase
+if os.name == "posix":
+
+    def _split(path: bytes) -> Tuple[bytes, bytes]:
+        head, separator, tail = path.rpartition(b"/")
+        return head + separator, tail
+
+    _normcase = bytes  # what is bytes already stays the same object
+
+
+class _Keys:
+    """A set of numbers of 64 bits, in a sixth of the memory of a set: a million pairs must not fill it."""
+
+    def __init__(self) -> None:
+        self._table = array.array("Q", [0]) * 1024
+        self._count = 0
+
+    def put(self, key: int) -> int:
+        """Adds a key, unless one that differs in its lowest bit at most is there; returns that one, or 0."""
+        table = self._table
+        last = len(table) - 1
+        place = key >> 8 & last
+        while True:
+            held = table[place]
+            if not held:
+                break
+            if held ^ key <= 1:
+                return held
+            place = place + 1 & last
+        table[place] = key
+        self._count += 1
+        if self._count * 3 > len(table) * 2:
+            self._table = array.array("Q", [0]) * (2 * len(table))
+            self._count = 0
+            for held in filter(None, table):
+                self.put(held)
+        return 0
+
+
+class _Trees:
+    """What earlier pairs of trees read and write."""
+
+    def __init__(self) -> None:
+        self._sources: Set[bytes] = set()
+        self._above_sources: Set[bytes] = set()
+        self._destinations: Set[bytes] = set()
+        self._above_destinations: Set[bytes] = set()
+
+    def add(self, source: bytes, destination: bytes) -> Tuple[bytes, str]:
+        """Where the copy will be, and what is wrong with that."""
+        # A pair's own paths are not compared: copying a tree into its own subfolder works as in shutil.
+        read, written = _with_ancestors(source), _with_ancestors(destination)
+        objection = ""
+        if not self._destinations.isdisjoint(written) or written[0] in self._above_destinations:
+            objection = "its destination and that of an earlier pair are the same, or lie inside each other"
+        elif not self._sources.isdisjoint(written) or written[0] in self._above_sources:
+            objection = "its destination and the source of an earlier pair are the same, or lie inside each other"
+        elif not self._destinations.isdisjoint(read) or read[0] in self._above_destinations:
+            objection = "its source and the destination of an earlier pair are the same, or lie inside each other"
+        self._sources.add(read[0])
+        self._above_sources.update(read[1:])
+        self._destinations.add(written[0])
+        self._above_destinations.update(written[1:])
+        return destination, objection
 
 
 def _with_ancestors(path: bytes) -> List[bytes]:
-    result = [path]
+    """The one spelling of a path, and those of all directories above it."""
+    result = [os.path.normcase(os.path.realpath(path))]
     while True:
-        parent = os.path.dirname(path)
-        if parent == path:
+        parent = os.path.dirname(result[-1])
+        if parent == result[-1]:
             return result
         result.append(parent)
-        path = parent

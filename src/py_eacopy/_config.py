@@ -164,8 +164,9 @@ class Config:
         error_strategy: an :class:`ErrorStrategy`, or its name.
         retry_count: further tries of a failing file under RETRY.
         retry_delay: seconds between two tries; up to a day.
-        log_level: a :class:`LogLevel`, or its name. The level is the logger's, and so one for the whole process: it
-            is set when this Config is the active one.
+        log_level: a :class:`LogLevel`, or its name: the least level that is written to the logger "py_eacopy". That of
+            the active Config is the logger's own, and so one for the whole process. A Config that is given to a call,
+            and that of an :class:`EACopy`, decides for its own calls alone.
         preserve_metadata: trees that are copied without a ``copy_function``: True copies as copy2 does, False as copy.
         follow_symlinks: where shutil has no say: False copies links as links, True what they point to.
         dirs_exist_ok: trees: directories of the destination may exist.

@@ -9,7 +9,7 @@ import logging
 import threading
 from typing import Any, Callable, Iterator, List, Optional
 
-from ._errors import CallbackError, EACopyError
+from ._errors import CallbackError, EACopyError, InvalidArgumentError
 from ._report import Snapshot
 
 #: ``callback(copied_bytes, total_bytes, filename)``
@@ -25,7 +25,8 @@ class Control:
         threading.Timer(60, control.cancel).start()
         py_eacopy.copytree("a", "b", control=control)
 
-    It serves one call at a time. Once cancelled it stays so, and a call that is given it does not begin.
+    It serves one call at a time; to give it to a second one meanwhile is an :class:`InvalidArgumentError`. Once
+    cancelled it stays so, and a call that is given it does not begin.
 
     Args:
         progress: called per file: first (0, total, name), then as it goes, last (total, total, name). None takes the
@@ -38,8 +39,11 @@ class Control:
     def __init__(self, progress: Optional[ProgressCallback] = None) -> None:
         self.progress = progress
         self.errors: List[EACopyError] = []
-        #: Log each error as a warning when it happens, because no exception will tell of it. Set by the strategy.
-        self.ignore_errors = False
+        #: Nobody has this control but an async function, to cancel by: a small file may go the direct path.
+        self.only_cancels = False
+        self._serves = False
+        self._ignores_errors = False
+        self._log_level: Optional[int] = None
         self._lock = threading.Lock()
         self._cancelled = False
         self._canceller: Optional[Callable[[], None]] = None
@@ -52,6 +56,7 @@ class Control:
         """Asks the job to stop: at once, or as soon as it starts. Returns without waiting."""
         with self._lock:
             self._cancelled = True
+            self.only_cancels = False  # the direct path would not look
             if self._canceller is not None:
                 self._canceller()
 
@@ -64,6 +69,41 @@ class Control:
         """How far the job is; its last state when it is over."""
         with self._lock:
             return self._snapshotter() if self._snapshotter is not None else self._last
+
+    # For the strategy ----------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def serving(
+        self, progress: Optional[ProgressCallback], ignores_errors: bool, log_level: Optional[int] = None
+    ) -> Iterator[None]:
+        """For the length of one call.
+
+        Args:
+            progress: takes the place of this control's own, if it has none.
+            ignores_errors: log each error as a warning when it happens, because no exception will tell of it.
+            log_level: the least level that is logged; None leaves that to the logger.
+        """
+        with self._lock:
+            if self._serves:
+                raise InvalidArgumentError("this Control serves another call already; give each call one of its own")
+            self._serves = True
+        own = self.progress
+        self.progress = progress if own is None else own
+        self._ignores_errors, self._log_level = ignores_errors, log_level
+        self.errors.clear()
+        try:
+            yield
+        finally:
+            self.progress = own
+            self._serves = False
+
+    def log(self, level: int, message: str, *arguments: object) -> None:
+        """Writes into the log of the package. Called in the job's thread."""
+        if self._log_level is None:
+            logger.log(level, message, *arguments)
+        elif level >= self._log_level and level > logger.manager.disable:
+            # Past the logger's own level, which is that of the active Config.
+            logger.handle(logger.makeRecord(logger.name, level, __file__, 0, message, arguments, None))
 
     # For the backend -----------------------------------------------------------------------------------------
 
@@ -84,10 +124,14 @@ class Control:
     def record(self, error: EACopyError) -> None:
         """Something failed. Called in the job's thread, once for each failure, in order."""
         self.errors.append(error)
-        if self.ignore_errors:
-            logger.warning("%s", error)
-        else:
-            logger.debug("%s", error)
+        self.log(logging.WARNING if self._ignores_errors else logging.DEBUG, "%s", error)
+
+
+def checked_control(control: object) -> Control:
+    """What was given for a Control, if it is one."""
+    if not isinstance(control, Control):
+        raise TypeError("control must be a py_eacopy.Control, not %s" % type(control).__name__)
+    return control
 
 
 _calling_back = threading.local()

@@ -1,7 +1,7 @@
 """The class EACopy: all functions with settings of their own, as methods."""
 
 from types import TracebackType
-from typing import Any, AsyncIterator, Optional, Type, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Optional, Type, TypeVar, Union, overload
 
 import attr
 
@@ -10,12 +10,16 @@ from ._batch import Pairs
 from ._config import DEFAULT, Config, Default, ErrorStrategy, LogLevel, checked
 from ._control import Control, ProgressCallback
 from ._errors import InvalidArgumentError
-from ._paths import StrOrBytesPath
-from ._report import CopyReport, ProgressEvent
+from ._paths import BytesPath, StrOrBytesPath, StrPath
+from ._report import CopyReport
 from ._tree import CopyFunction, Ignore
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from ._watch import Watch
+
 _Path = TypeVar("_Path", bound=StrOrBytesPath)
+_Str = TypeVar("_Str", bound=StrPath)
+_Bytes = TypeVar("_Bytes", bound=BytesPath)
 _Self = TypeVar("_Self", bound="EACopy")
 
 
@@ -108,9 +112,29 @@ class EACopy:
         """Copies the contents of a file: :func:`py_eacopy.copyfile`."""
         return _api.copyfile(src, dst, follow_symlinks=follow_symlinks, config=self._open_config(), control=control)
 
+    @overload
+    def copy(
+        self, src: StrPath, dst: _Str, *, follow_symlinks: bool = True, control: Optional[Control] = None
+    ) -> Union[_Str, str]: ...
+
+    @overload
+    def copy(
+        self, src: BytesPath, dst: _Bytes, *, follow_symlinks: bool = True, control: Optional[Control] = None
+    ) -> Union[_Bytes, bytes]: ...
+
     def copy(self, src: Any, dst: Any, *, follow_symlinks: bool = True, control: Optional[Control] = None) -> Any:
         """Copies a file with its mode: :func:`py_eacopy.copy`."""
         return _api.copy(src, dst, follow_symlinks=follow_symlinks, config=self._open_config(), control=control)
+
+    @overload
+    def copy2(
+        self, src: StrPath, dst: _Str, *, follow_symlinks: bool = True, control: Optional[Control] = None
+    ) -> Union[_Str, str]: ...
+
+    @overload
+    def copy2(
+        self, src: BytesPath, dst: _Bytes, *, follow_symlinks: bool = True, control: Optional[Control] = None
+    ) -> Union[_Bytes, bytes]: ...
 
     def copy2(self, src: Any, dst: Any, *, follow_symlinks: bool = True, control: Optional[Control] = None) -> Any:
         """Copies a file with all metadata: :func:`py_eacopy.copy2`."""
@@ -185,17 +209,49 @@ class EACopy:
 
     # Asynchronous -----------------------------------------------------------------------------------------------------
 
-    async def async_copyfile(self, src: StrOrBytesPath, dst: _Path, *, follow_symlinks: bool = True) -> _Path:
+    async def async_copyfile(
+        self, src: StrOrBytesPath, dst: _Path, *, follow_symlinks: bool = True, control: Optional[Control] = None
+    ) -> _Path:
         """Awaitable :meth:`copyfile`. Cancellation: as for :func:`py_eacopy.async_copyfile`."""
-        return await _async.async_copyfile(src, dst, follow_symlinks=follow_symlinks, config=self._open_config())
+        return await _async.async_copyfile(
+            src, dst, follow_symlinks=follow_symlinks, config=self._open_config(), control=control
+        )
 
-    async def async_copy(self, src: Any, dst: Any, *, follow_symlinks: bool = True) -> Any:
+    @overload
+    async def async_copy(
+        self, src: StrPath, dst: _Str, *, follow_symlinks: bool = True, control: Optional[Control] = None
+    ) -> Union[_Str, str]: ...
+
+    @overload
+    async def async_copy(
+        self, src: BytesPath, dst: _Bytes, *, follow_symlinks: bool = True, control: Optional[Control] = None
+    ) -> Union[_Bytes, bytes]: ...
+
+    async def async_copy(
+        self, src: Any, dst: Any, *, follow_symlinks: bool = True, control: Optional[Control] = None
+    ) -> Any:
         """Awaitable :meth:`copy`. Cancellation: as for :func:`py_eacopy.async_copyfile`."""
-        return await _async.async_copy(src, dst, follow_symlinks=follow_symlinks, config=self._open_config())
+        return await _async.async_copy(
+            src, dst, follow_symlinks=follow_symlinks, config=self._open_config(), control=control
+        )
 
-    async def async_copy2(self, src: Any, dst: Any, *, follow_symlinks: bool = True) -> Any:
+    @overload
+    async def async_copy2(
+        self, src: StrPath, dst: _Str, *, follow_symlinks: bool = True, control: Optional[Control] = None
+    ) -> Union[_Str, str]: ...
+
+    @overload
+    async def async_copy2(
+        self, src: BytesPath, dst: _Bytes, *, follow_symlinks: bool = True, control: Optional[Control] = None
+    ) -> Union[_Bytes, bytes]: ...
+
+    async def async_copy2(
+        self, src: Any, dst: Any, *, follow_symlinks: bool = True, control: Optional[Control] = None
+    ) -> Any:
         """Awaitable :meth:`copy2`. Cancellation: as for :func:`py_eacopy.async_copyfile`."""
-        return await _async.async_copy2(src, dst, follow_symlinks=follow_symlinks, config=self._open_config())
+        return await _async.async_copy2(
+            src, dst, follow_symlinks=follow_symlinks, config=self._open_config(), control=control
+        )
 
     async def async_copytree(
         self,
@@ -206,6 +262,8 @@ class EACopy:
         copy_function: Union[CopyFunction, Default] = DEFAULT,
         ignore_dangling_symlinks: bool = False,
         dirs_exist_ok: Union[bool, Default] = DEFAULT,
+        *,
+        control: Optional[Control] = None,
     ) -> _Path:
         """Awaitable :meth:`copytree`. Cancellation: as for :func:`py_eacopy.async_copytree`."""
         return await _async.async_copytree(
@@ -217,15 +275,16 @@ class EACopy:
             ignore_dangling_symlinks,
             dirs_exist_ok,
             config=self._open_config(),
+            control=control,
         )
 
-    async def async_batch_copy(self, pairs: Pairs) -> CopyReport:
+    async def async_batch_copy(self, pairs: Pairs, *, control: Optional[Control] = None) -> CopyReport:
         """Awaitable :meth:`batch_copy`. Cancellation: as for :func:`py_eacopy.async_copytree`."""
-        return await _async.async_batch_copy(pairs, config=self._open_config())
+        return await _async.async_batch_copy(pairs, config=self._open_config(), control=control)
 
-    async def async_batch_copy2(self, pairs: Pairs) -> CopyReport:
+    async def async_batch_copy2(self, pairs: Pairs, *, control: Optional[Control] = None) -> CopyReport:
         """Awaitable :meth:`batch_copy2`. Cancellation: as for :func:`py_eacopy.async_copytree`."""
-        return await _async.async_batch_copy2(pairs, config=self._open_config())
+        return await _async.async_batch_copy2(pairs, config=self._open_config(), control=control)
 
     async def async_batch_copytree(
         self,
@@ -233,10 +292,12 @@ class EACopy:
         symlinks: Union[bool, Default] = DEFAULT,
         ignore_dangling_symlinks: bool = False,
         dirs_exist_ok: Union[bool, Default] = DEFAULT,
+        *,
+        control: Optional[Control] = None,
     ) -> CopyReport:
         """Awaitable :meth:`batch_copytree`. Cancellation: as for :func:`py_eacopy.async_copytree`."""
         return await _async.async_batch_copytree(
-            pairs, symlinks, ignore_dangling_symlinks, dirs_exist_ok, config=self._open_config()
+            pairs, symlinks, ignore_dangling_symlinks, dirs_exist_ok, config=self._open_config(), control=control
         )
 
     async def async_copy_with_server(
@@ -259,17 +320,18 @@ class EACopy:
         copy_function: Union[CopyFunction, Default] = DEFAULT,
         ignore_dangling_symlinks: bool = False,
         dirs_exist_ok: Union[bool, Default] = DEFAULT,
-    ) -> AsyncIterator[ProgressEvent]:
+    ) -> "Watch":
         """Copies a directory tree while telling how far it is: ``async for event in eac.watch_copytree(src, dst)``.
 
         Args are those of :meth:`copytree`. The instance's own progress callback is not called.
 
         Returns:
             an asynchronous iterator of :class:`ProgressEvent`; it raises the copy's exception, if there is one, at its
-            end.
+            end. Its ``snapshot()`` tells how far the whole job is. A slow reader misses states in between, never the
+            first or last of a file, and slows nothing down.
 
-        Cancellation: stops the copy and waits for its end; leaving the loop early stops it too,
-        before ``async with eac.watch_copytree(…) as events:`` ends when it is used so, else without anyone waiting.
+        Cancellation: stops the copy and waits for its end. Leaving the loop early stops it too: before
+        ``async with eac.watch_copytree(...) as events:`` ends when it is used so, else without anyone waiting.
         """
         from ._watch import Watch
 

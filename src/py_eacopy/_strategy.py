@@ -1,14 +1,17 @@
 """Picks the backend, runs a job in it, and decides which of its failures are raised."""
 
+import contextlib
 import functools
+import inspect
+import logging
 import os
 import threading
-from typing import Dict, FrozenSet, Optional, Union
+from typing import Dict, FrozenSet, Iterator, Optional, Union
 
 import attr
 
 from ._config import BACKENDS, Config, ErrorStrategy, active, checked
-from ._control import Control, refuse_inside_callback
+from ._control import Control, checked_control, logger, refuse_inside_callback
 from ._errors import ConfigurationError, EACopyError, UnsupportedError, tree_error, use_bytes_paths
 from ._job import CopyJob
 from ._report import CopyReport
@@ -62,33 +65,59 @@ def run(job: CopyJob, config: Config, control: Optional[Control] = None, *, as_b
         TreeError: all other failures.
     """
     refuse_inside_callback()
-    ignore_errors = job.options.error_strategy == "ignore"
-    control = prepared(control, config)
-    try:
-        report = backend_for(config).run(job, control)
-    except EACopyError as error:
-        if as_bytes:
-            use_bytes_paths(error)
-        raise
+    with serving(control, config) as control:
+        backend = backend_for(config)
+        control.log(logging.DEBUG, "copying with the %s backend: %s", backend.name, job.options)
+        try:
+            report = backend.run(job, control)
+        except BaseException as error:
+            if as_bytes and isinstance(error, EACopyError):
+                use_bytes_paths(error)
+            control.log(logging.INFO, "the copying was stopped: %r", error)
+            raise
+        _log_report(report, control)
     if as_bytes:
         for failure in report.errors:
             use_bytes_paths(failure)
-    if report.errors and not ignore_errors:
+    if report.errors and job.options.error_strategy != "ignore":
         if len(report.errors) == 1 and report.errors[0].root:
             raise report.errors[0]
         raise tree_error(report.errors)
     return report
 
 
-def prepared(control: Optional[Control], config: Config) -> Control:
-    """The control of a call, told what the Config says about progress and errors."""
-    if control is None:
-        control = Control()
-    if control.progress is None:
-        control.progress = config.progress_callback
-    control.ignore_errors = config.error_strategy is ErrorStrategy.IGNORE
-    control.errors.clear()
-    return control
+@contextlib.contextmanager
+def serving(control: Optional[Control], config: Config) -> Iterator[Control]:
+    """The control of a call, told what the Config says about progress, errors and the log.
+
+    Raises:
+        TypeError: it is no control, or nobody could await the Config's callback.
+        InvalidArgumentError: it serves another call.
+    """
+    control = Control() if control is None else checked_control(control)
+    progress = config.progress_callback if control.progress is None else control.progress
+    if inspect.iscoroutinefunction(progress):
+        raise TypeError(
+            "the progress callback %r is a coroutine function, which nobody awaits here; only the async functions can"
+            % progress
+        )
+    log_level = None if config is active() else config.log_level
+    with control.serving(progress, config.error_strategy is ErrorStrategy.IGNORE, log_level):
+        yield control
+
+
+def _log_report(report: CopyReport, control: Control) -> None:
+    control.log(
+        logging.INFO,
+        "copied %d files, %d bytes, in %.3f s with the %s backend (%s); %d further tries, %d errors",
+        report.files_copied,
+        report.bytes_copied,
+        report.seconds,
+        report.backend,
+        ", ".join("%s: %d" % method for method in report.methods.items()),
+        report.retries,
+        len(report.errors),
+    )
 
 
 # Picking --------------------------------------------------------------------------------------------------------------
@@ -113,6 +142,8 @@ def _pick(config: Config, key: Union[str, bytes, None]) -> Backend:
     asked = _asked(config)
     if asked == "auto":
         name = "portable" if _why_not_native() else "native"
+        if _why_not_native():
+            logger.info("the portable backend copies, because the native one is not there: %s", _why_not_native())
     else:
         name = asked
     if name == "native" and _why_not_native():

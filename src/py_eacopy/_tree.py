@@ -1,6 +1,7 @@
 """copytree: shutil's, with the tree copied by the engine in many threads."""
 
 import errno
+import logging
 import os
 import shutil
 import stat
@@ -10,11 +11,11 @@ from typing import Any, Callable, Container, Iterable, List, Optional, Sequence,
 
 from . import _api, _originals
 from ._config import DEFAULT, Config, Default, ErrorStrategy, active, checked, options_for
-from ._control import Control, calling_back, logger, refuse_inside_callback
+from ._control import Control, calling_back, refuse_inside_callback
 from ._errors import EACopyError, Operation, TreeError, error_from_failure
 from ._job import CopyJob, Filter
 from ._paths import StrOrBytesPath, are_bytes, encode_pair
-from ._strategy import prepared, run
+from ._strategy import run, serving
 
 _Path = TypeVar("_Path", bound=StrOrBytesPath)
 
@@ -89,7 +90,9 @@ def copytree(
         metadata = metadata_of(copy_function)
         if metadata is None:
             arguments = (src, dst, bool(symlinks), ignore, bool(ignore_dangling_symlinks), exist_ok)
-            _copy_with(copy_function, config, prepared(control, config), *arguments)
+            refuse_inside_callback()
+            with serving(control, config) as control:
+                _copy_with(copy_function, config, control, *arguments)
             return dst
     job = CopyJob(
         trees=True,
@@ -163,7 +166,6 @@ def _copy_with(
     ignore_dangling_symlinks: bool,
     dirs_exist_ok: bool,
 ) -> None:
-    refuse_inside_callback()
     one_file = _OneFile(copy_function, config, control)
     try:
         _originals.copytree(src, dst, symlinks, ignore, one_file, ignore_dangling_symlinks, dirs_exist_ok)
@@ -175,7 +177,7 @@ def _copy_with(
         if config.error_strategy is not ErrorStrategy.IGNORE:
             raise ours from None
         for line in ours.args[0] if isinstance(ours, TreeError) else [ours]:
-            logger.warning("%s", line)
+            control.log(logging.WARNING, "%s", line)
 
 
 def _tree_failure(error: OSError, src: StrOrBytesPath, dst: StrOrBytesPath) -> Exception:

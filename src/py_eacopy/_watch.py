@@ -1,18 +1,17 @@
 """Watching a copy: an asynchronous iterator over the progress of a job that runs meanwhile."""
 
-import threading
 from types import TracebackType
 from typing import AsyncIterator, Callable, List, Optional, Type
 
-import anyio
+import anyio.lowlevel
 
 from ._control import Control
-from ._event_loop import Event, Mailbox
-from ._report import ProgressEvent
+from ._event_loop import EVENTS_AT_ONCE, Event, ThreadJob
+from ._report import ProgressEvent, Snapshot
 
 
 class Watch(AsyncIterator[ProgressEvent]):
-    """The progress of one copy: ``async for event in watch``.
+    """The progress of one copy: ``async for event in watch``. For one reader.
 
     The copy starts when the first event is asked for. A reader that is slow misses states in between, never the first
     or last event of a file, and slows nothing down. The iteration ends when the copy has; if it failed, with its
@@ -24,7 +23,8 @@ class Watch(AsyncIterator[ProgressEvent]):
     """
 
     def __init__(self, call: Callable[[Control], object]) -> None:
-        self._run = _Run(call)
+        self._call = call
+        self._job: Optional[ThreadJob[object]] = None
         self._events: List[Event] = []  # newest first
         self._closed = False
 
@@ -32,43 +32,44 @@ class Watch(AsyncIterator[ProgressEvent]):
         return self
 
     async def __anext__(self) -> ProgressEvent:
-        run = self._run
-        if not self._closed:
-            run.start()
-        while not self._events:
-            over = run.over
-            self._events = run.mailbox.take()[::-1]
-            if self._events:
-                break
-            if over or self._closed:
-                error, run.error = run.error, None
-                if error is not None and not self._closed:
-                    raise error
-                raise StopAsyncIteration
-            try:
-                await run.mailbox.wait()
-            except BaseException:
-                await self.aclose()
-                raise
+        try:
+            while not self._events:
+                await self._fetch()
+            if len(self._events) % EVENTS_AT_ONCE == 0:
+                await anyio.lowlevel.checkpoint()
+        except StopAsyncIteration:
+            raise
+        except BaseException:
+            await self.aclose()
+            raise
         return ProgressEvent(*self._events.pop())
+
+    async def _fetch(self) -> None:
+        if self._closed:
+            raise StopAsyncIteration
+        if self._job is None:
+            self._job = ThreadJob(self._call, Control(), wants_progress=True)
+            self._job.start()
+        mailbox = self._job.mailbox
+        over = mailbox.over
+        self._events = mailbox.take()[::-1]
+        if over and not self._events:
+            self._closed = True
+            self._job.result()
+            raise StopAsyncIteration
+        if not self._events:
+            await mailbox.wait()
+
+    def snapshot(self) -> Snapshot:
+        """How far the whole job is; its last state when it is over."""
+        return Snapshot() if self._job is None else self._job.control.snapshot()
 
     async def aclose(self) -> None:
         """Stops the copy if it runs, and waits for its end. Events not yet fetched are dropped."""
         self._closed = True
         self._events.clear()
-        run = self._run
-        run.control.cancel()
-        if not run.started:
-            return
-
-        async def wait() -> None:
-            with anyio.CancelScope(shield=True):
-                while not run.over:
-                    await run.mailbox.wait()
-
-        # A task of its own, because asyncio's native cancellation of this one would pierce the shield.
-        async with anyio.create_task_group() as group:
-            group.start_soon(wait)
+        if self._job is not None:
+            await self._job.stop()
 
     async def __aenter__(self) -> "Watch":
         return self
@@ -79,30 +80,5 @@ class Watch(AsyncIterator[ProgressEvent]):
         await self.aclose()
 
     def __del__(self) -> None:
-        self._run.control.cancel()
-
-
-class _Run:
-    """The copy in its thread. Holds no reference to the Watch, so that forgetting the Watch can stop it."""
-
-    def __init__(self, call: Callable[[Control], object]) -> None:
-        self.mailbox = Mailbox()
-        self.control = Control(self.mailbox.put)
-        self.error: Optional[BaseException] = None
-        self.over = False
-        self.started = False
-        self._call = call
-
-    def start(self) -> None:
-        if not self.started:
-            self.started = True
-            threading.Thread(target=self._work, name="py_eacopy.watch").start()
-
-    def _work(self) -> None:
-        try:
-            self._call(self.control)
-        except BaseException as error:
-            self.error = error
-        finally:
-            self.over = True
-            self.mailbox.wake()
+        if self._job is not None:
+            self._job.control.cancel()
