@@ -294,14 +294,11 @@ const char* BaseName(const char* path) {
 
 bool NewFileModes::IsRight(const Handle& file, uint32_t mode) {
   if ((mode & ~0777u) != 0 || (mode & umask_) != 0) return false;
-  uint8_t state = state_.load(std::memory_order_relaxed);
-  if (state == kUnknown) {
-    FileInfo info;
-    if (!platform::GetInfo(file, &info).ok()) return false;
-    state = info.mode == mode ? kExact : kDiffers;
-    state_.store(state, std::memory_order_relaxed);
-  }
-  return state == kExact;
+  if (seen_.load(std::memory_order_relaxed) == mode) return true;
+  FileInfo info;
+  if (!platform::GetInfo(file, &info).ok() || info.mode != mode) return false;
+  seen_.store(mode, std::memory_order_relaxed);
+  return true;
 }
 
 Status CopySymlink(const FileTask& task, const Options& options, bool* into_directory) {

@@ -24,7 +24,8 @@ class FileMonitor : public Monitor {
 };
 
 // What has been seen of the modes of new files in one directory. Where the kernel gives new files exactly the mode that
-// was asked for (no default ACL, no file system with a mode of its own), setting it again can be left out.
+// was asked for, setting it again can be left out. That one mode is right says nothing of others: a default ACL may let
+// 0644 through and take something from 0755.
 class NewFileModes {
  public:
   // `umask`: the process's; all bits when it is not known.
@@ -36,9 +37,8 @@ class NewFileModes {
   bool IsRight(const platform::Handle& file, uint32_t mode);
 
  private:
-  enum State : uint8_t { kUnknown, kExact, kDiffers };
   const uint32_t umask_;
-  std::atomic<uint8_t> state_{kUnknown};
+  std::atomic<uint32_t> seen_{UINT32_MAX};  // the last mode that was right
 };
 
 struct FileTask {
