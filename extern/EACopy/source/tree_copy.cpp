@@ -323,7 +323,8 @@ class DirectoryTask : public Task {
     // What was just made is a directory and nothing else; what was there may be a link to one, as for shutil.
     status = Patiently([&] { return platform::OpenDirectory(parent, name, node_->merged, out); });
     if (status.ok()) return status;
-    const bool is_no_directory = node_->merged && status.error_number() == ENOTDIR;
+    // A file, or a link that leads nowhere.
+    const bool is_no_directory = node_->merged && (status.error_number() == ENOTDIR || status.error_number() == ENOENT);
     return Status::FromErrno(is_no_directory ? EEXIST : status.error_number(), Operation::kMakeDirectory);
   }
 
