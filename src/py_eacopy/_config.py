@@ -347,7 +347,7 @@ def temporary_config(config: Optional[Config] = None, **changes: Any) -> Iterato
 
 def apply_log_level(config: Config) -> None:
     """Lets the logger through what the Config says."""
-    logger.setLevel(config.log_level)
+    logger.setLevel(int(config.log_level))
 
 
 def options_for(
