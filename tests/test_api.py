@@ -285,15 +285,6 @@ def test_says_in_which_directory_the_copy_cannot_be(backend, source, tmp_path):
     assert raised.value.kind is py_eacopy.ErrorKind.DESTINATION_EXISTS
 
 
-@posix
-@pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="root may do everything")
-def test_permission_is_denied(backend, source, target):
-    source.chmod(0)
-    with pytest.raises(PermissionError):
-        py_eacopy.copyfile(source, target)
-    assert not target.exists()
-
-
 @functions
 @pytest.mark.parametrize("bad", [None, 1, 1.5, ["a"], object()], ids=repr)
 def test_what_is_no_path_is_named(name, bad, source, target):

@@ -134,7 +134,11 @@ def checked_control(control: object) -> Control:
     return control
 
 
-_calling_back = threading.local()
+class _CallingBack(threading.local):
+    active = False  # found at once in a thread that has none of its own, which each small file asks for
+
+
+_calling_back = _CallingBack()
 
 
 @contextlib.contextmanager
@@ -149,7 +153,7 @@ def calling_back() -> Iterator[None]:
 
 def refuse_inside_callback() -> None:
     """A copy that is begun inside a progress callback would hold up the one that called back: that is an error."""
-    if getattr(_calling_back, "active", False):
+    if _calling_back.active:
         raise CallbackError(
             "a progress callback cannot copy: it would hold up the copy that called it; copy after that has returned, "
             "or in another thread"
