@@ -5,6 +5,7 @@ What a caller sees is tested for both backends at once, in the other files.
 
 import errno
 import os
+import signal
 import stat
 import sys
 import threading
@@ -463,6 +464,43 @@ def test_a_job_leaves_no_descriptor_and_no_thread(tmp_path):
     assert len(os.listdir(where)) == before and threading.active_count() == threads
 
 
+@linux
+def test_a_source_with_a_lease_is_waited_for(tmp_path):
+    """Samba and NFS servers hold leases, and give them back when somebody else opens the file."""
+    fcntl = pytest.importorskip("fcntl")
+    (tmp_path / "file").write_bytes(b"content")
+    old = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    holder = os.open(str(tmp_path / "file"), os.O_RDWR)
+    try:
+        fcntl.fcntl(holder, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        timer = threading.Timer(0.1, lambda: fcntl.fcntl(holder, fcntl.F_SETLEASE, fcntl.F_UNLCK))
+        timer.start()
+        start = time.monotonic()
+        copy_one(tmp_path / "file", tmp_path / "copy")
+        assert time.monotonic() - start >= 0.1 and (tmp_path / "copy").read_bytes() == b"content"
+    finally:
+        os.close(holder)
+        signal.signal(signal.SIGIO, old)
+
+
+@linux
+def test_each_directory_of_a_tree_is_flushed_once_after_all_that_is_in_it(monkeypatch, tmp_path):
+    make_tree(str(tmp_path / "tree"))
+    flushed = []
+    real = os.fsync
+
+    def fsync(descriptor):
+        flushed.append(os.path.relpath(os.readlink("/proc/self/fd/%d" % descriptor), str(tmp_path)))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    copy_items([(tmp_path / "tree", tmp_path / "new" / "copy")], trees=True, fsync=True)
+    expected = {os.path.join("new/copy", path) for path in snapshot(str(tmp_path / "tree"))}
+    assert set(flushed) == expected | {"new/copy", "new", "."} and len(flushed) == len(set(flushed))
+    for path in expected:
+        assert flushed.index(path) < flushed.index(os.path.dirname(path))
+
+
 # Where names are paths, as on Windows -------------------------------------------------------------------------------
 
 
@@ -657,6 +695,20 @@ def test_a_failing_item_keeps_further_ones_from_being_begun(tmp_path, large):
     job = CopyJob(trees=False, items=items(), options=CopyOptions(thread_count=1))
     report = BACKEND.run(job, Control())
     assert [error.errno for error in report.errors] == [errno.ENOENT]
+
+
+def test_a_small_tree_is_copied_by_one_thread_and_slow_work_by_more(monkeypatch, tmp_path, slow):
+    make_tree(str(tmp_path / "tree"))
+    started = []
+    real = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", lambda self: started.append(self) or real(self))
+    monkeypatch.setattr("py_eacopy.backends.portable.job._TICK", 10)
+    copy_items([(tmp_path / "tree", tmp_path / "copy")], trees=True)
+    assert len(started) == 1
+    monkeypatch.setattr("py_eacopy.backends.portable.job._TICK", 0.01)
+    (tmp_path / "file").write_bytes(b"x" * 100_000)
+    copy_items([(tmp_path / "file", tmp_path / ("copy%d" % number)) for number in range(10)])
+    assert len(started) == 5
 
 
 def test_items_are_read_a_few_at_a_time(tmp_path):

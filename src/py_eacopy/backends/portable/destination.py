@@ -40,6 +40,9 @@ def file_inside(directory: str, source: str) -> str:
 class Destination:
     """One destination.
 
+    Args:
+        sync_directory: make the new name durable, too; False when the directory's owner does that for all of them.
+
     Attributes:
         descriptor: open for writing between :meth:`open` and :meth:`commit` or :meth:`abandon`, else -1.
         existing: what was there before and is being overwritten in place; None for a file that was created.
@@ -52,6 +55,7 @@ class Destination:
         "_given",
         "_options",
         "_monitor",
+        "_syncs_directory",
         "_written",
         "_created",
         "_before",
@@ -61,11 +65,14 @@ class Destination:
         "into_directory",
     )
 
-    def __init__(self, directory: Optional[int], name: str, options: CopyOptions, monitor: Monitor) -> None:
+    def __init__(
+        self, directory: Optional[int], name: str, options: CopyOptions, monitor: Monitor, sync_directory: bool
+    ) -> None:
         self._directory = directory
         self._name = self._given = name  # where the file is to be in the end
         self._options = options
         self._monitor = monitor
+        self._syncs_directory = sync_directory
         self._written = name  # the name under which it is written: the same, or that of the temporary file
         self._created = False  # that name is ours to remove
         self._before: Optional[os.stat_result] = None  # what was at the destination, as far as it was looked at
@@ -228,7 +235,7 @@ class Destination:
             monitor.operation = Operation.RENAME
             os.replace(self._written, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
         self._created = False  # it is the user's now
-        if options.fsync and regular:
+        if self._syncs_directory and regular:
             self._touched = True
             self._sync_directory()
         self._touched = False

@@ -14,11 +14,12 @@ import os
 import stat
 import threading
 import time
-from typing import Dict, List, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Tuple, TypeVar
 
 from . import system
 
 Identity = Tuple[int, int]
+Result = TypeVar("Result")
 
 OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 #: How often, and after how many seconds, opening is tried again when the process is out of descriptors for the moment.
@@ -142,6 +143,18 @@ class DirectoryCache:
                 evicted = self._evict()
             system.close_quietly(evicted)
 
+    def patiently(self, open_something: Callable[[], Result]) -> Result:
+        """Calls what needs a descriptor, again when there is none just now: others in this process open files too."""
+        for _ in range(PATIENCE):
+            try:
+                return open_something()
+            except OSError as error:
+                if error.errno not in OUT_OF_DESCRIPTORS:
+                    raise
+            self.close_idle()
+            time.sleep(PATIENCE_STEP)
+        return open_something()
+
     def _evict(self) -> int:
         """Takes the directory that was unused for the longest time out; the lock is held. Returns what to close."""
         directory, _ = self._idle.popitem(last=False)
@@ -151,16 +164,7 @@ class DirectoryCache:
 
     def _open_in(self, parent: Optional[int], directory: Directory) -> int:
         flags = system.DIRECTORY_FLAGS | (0 if directory.follow else system.O_NOFOLLOW)
-        for _ in range(PATIENCE):
-            try:
-                return os.open(directory.name, flags, dir_fd=parent)
-            except OSError as error:
-                if error.errno not in OUT_OF_DESCRIPTORS:
-                    raise
-            # Somebody else in this process opens files too.
-            self.close_idle()
-            time.sleep(PATIENCE_STEP)
-        return os.open(directory.name, flags, dir_fd=parent)
+        return self.patiently(lambda: os.open(directory.name, flags, dir_fd=parent))
 
     def _reopen(self, directory: Directory) -> int:
         """Opens a pinned directory that had been closed."""

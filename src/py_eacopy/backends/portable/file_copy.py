@@ -64,7 +64,8 @@ class FileCopier:
         self.link = self.into_directory = False
         descriptor = -1
         size = 0
-        destination = Destination(target_directory, target, self._options, monitor)
+        sync_directory = self._options.fsync and not in_tree  # a tree's directory is synced when all is in it
+        destination = Destination(target_directory, target, self._options, monitor, sync_directory)
         try:
             if not listed:
                 info = os.stat(source, dir_fd=source_directory, follow_symlinks=follow)

@@ -81,7 +81,7 @@ class Job:
         self._errors: List[EACopyError] = []
         self._interruptions: List[EACopyError] = []
         self._items_added = 0
-        self._served = 0.0  # when the workers were listened to last
+        self._served = time.monotonic()  # when the workers were listened to last
 
     # For the workers -------------------------------------------------------------------------------------------
 
@@ -147,7 +147,7 @@ class Job:
                 raise
             finally:
                 self.scheduler.end()
-                self.scheduler.join()
+                self.scheduler.join(self.cancel)
                 self.cache.close_all()
             self._take_messages()
         finally:
@@ -185,13 +185,21 @@ class Job:
         return True
 
     def _start_threads(self) -> None:
-        while self.scheduler.work_waiting and self.scheduler.can_start_thread:
+        """Starts a thread for each task that waits for one, if there may be so many.
+
+        A tree shows one task at first, and is looked at again after a while. So a small one is copied in one thread:
+        others would only fight with it for the interpreter.
+        """
+        scheduler = self.scheduler
+        wanted = scheduler.tasks_waiting - sum(not worker.busy for worker in self._workers)
+        while wanted > 0 and scheduler.can_start_thread:
             try:
-                self.scheduler.start_thread()
+                scheduler.start_thread()
             except RuntimeError:
-                if not self.scheduler.threads:
+                if not scheduler.threads:
                     raise error_from_failure(errno.EAGAIN, Operation.START, None, None) from None
                 return
+            wanted -= 1
 
     def _wait(self) -> None:
         """Sleeps until a worker has something to say, and serves it."""

@@ -57,12 +57,12 @@ class Scheduler:
         return len(self._items)
 
     @property
-    def work_waiting(self) -> bool:
-        return bool(self._stack or self._items)
+    def tasks_waiting(self) -> int:
+        return len(self._stack) + len(self._items)
 
     @property
     def threads(self) -> int:
-        """How many are running."""
+        """How many were started."""
         return len(self._threads)
 
     def add_item(self, task: Task) -> None:
@@ -89,8 +89,8 @@ class Scheduler:
         for _ in self._threads:
             self._permits.put(None)
 
-    def join(self) -> None:
-        """Waits until all workers are gone, whatever signal comes."""
+    def join(self, hurry: Callable[[], None]) -> None:
+        """Waits until all workers are gone, whatever signal comes; then `hurry` is called, which stops them."""
         interrupt: Optional[BaseException] = None
         for thread in self._threads:
             begun = time.monotonic()
@@ -100,8 +100,9 @@ class Scheduler:
                         time.sleep(0.001)
                     else:
                         thread.join(1.0)
-                except BaseException as error:  # they were told to stop; what is partial has to go first
+                except BaseException as error:  # what is partial has to go first
                     interrupt = error
+                    hurry()
         if interrupt is not None:
             raise interrupt
 
@@ -122,9 +123,11 @@ class Scheduler:
 
     def _work(self, worker: "Worker") -> None:
         while True:
+            worker.busy = False
             task = self._take()
             if task is None:
                 return
+            worker.busy = True
             try:
                 task.run(worker)
             except BaseException as error:

@@ -267,7 +267,7 @@ def _leads_up(node: Optional[_Node], identity: Identity) -> bool:
 def _list(worker: Worker, tree: Tree, parent: Optional[_Node], name: str, source: Directory) -> _Listing:
     job = worker.job
     where = source.descriptor if source.descriptor is not None else source.prefix
-    with os.scandir(where) as entries:
+    with job.cache.patiently(lambda: os.scandir(where)) as entries:
         if job.filter is None:
             return _Listing(entries)
         found: List[os.DirEntry[str]] = list(entries)
@@ -329,24 +329,22 @@ def _make_root(worker: Worker, path: str) -> bool:
         above = further
     for directory in reversed(missing):
         worker.directories_created += _make(directory, None)
+        if worker.job.options.fsync:
+            system.sync_path(os.path.dirname(os.path.abspath(directory)))
     return _make(path, None)
 
 
 def _fill(worker: Worker, node: _Node, listing: _Listing) -> None:
     """Copies the files and links of a directory, and leaves the directories in it to be found."""
-    job = worker.job
-    node.pending += len(listing.directories)
+    job, files = worker.job, listing.files
+    own = SLICE if job.shares_directories and len(files) > 2 * SLICE else len(files)
+    begins = range(own, len(files), SLICE)
+    # Before anybody else can know the directory.
+    node.pending += len(listing.directories) + len(begins)
     if listing.directories:
         job.scheduler.push(_Directories(node, listing.directories, follow=False))
-    files = listing.files
-    shared = len(files) if job.shares_directories else 0
-    own = len(files)
-    if shared > 2 * SLICE:
-        own = SLICE
-        begins = range(own, len(files), SLICE)
-        node.pending += len(begins)
-        for begin in begins:
-            job.scheduler.push(_Files(node, files, begin, min(begin + SLICE, len(files))))
+    for begin in begins:
+        job.scheduler.push(_Files(node, files, begin, min(begin + SLICE, len(files))))
     place = _NodePlace(node)
     _copy_files(worker, place, files, 0, own)
     _copy_others(worker, place, listing.others, follow=False)

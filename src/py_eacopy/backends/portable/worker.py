@@ -53,6 +53,7 @@ class Worker(Monitor):
         self.retries = 0
         self.errors = 0
         self.methods: Dict[str, int] = {}
+        self.busy = False  # it has taken a task
         self.items_done = 0
         self.in_flight = 0  # bytes of the file that is being copied
         self._path = ""
@@ -104,7 +105,6 @@ class Worker(Monitor):
                     return False
                 self._take_back()
                 if failure.number in OUT_OF_DESCRIPTORS and patience:
-                    # Somebody else in this process opens files too.
                     patience -= 1
                     job.cache.close_idle()
                     time.sleep(PATIENCE_STEP)
