@@ -179,7 +179,9 @@ class Job:
             names = os.fsdecode(source), os.fsdecode(destination)
             self.scheduler.add_item(Tree(*names) if self._trees else _FileItem(*names))
             # The caller may be slow to name the items; the first ones are copied meanwhile.
-            if time.monotonic() - self._served > _TICK:
+            if self._items_added == 1:
+                self._start_threads()
+            elif time.monotonic() - self._served > _TICK:
                 self._start_threads()
                 self._take_messages()
         return True
