@@ -52,6 +52,15 @@ def backend(request, monkeypatch):
     py_eacopy.config = before
 
 
+@pytest.fixture(params=["asyncio", "uvloop", "trio"])
+def anyio_backend(request):
+    """Each event loop in turn, for tests that anyio's plug-in runs."""
+    if request.param != "uvloop":
+        return request.param
+    pytest.importorskip("uvloop")
+    return "asyncio", {"use_uvloop": True}
+
+
 def pytest_report_header(config):
     reason = why_not_native()
     return "py_eacopy %s, native backend: %s" % (py_eacopy.__version__, reason or "there")
