@@ -81,6 +81,7 @@ class Job:
         self._errors: List[EACopyError] = []
         self._interruptions: List[EACopyError] = []
         self._items_added = 0
+        self._started = 0.0  # when threads were started last
         self._served = time.monotonic()  # when the workers were listened to last
 
     # For the workers -------------------------------------------------------------------------------------------
@@ -187,13 +188,18 @@ class Job:
         return True
 
     def _start_threads(self) -> None:
-        """Starts a thread for each task that waits for one, if there may be so many.
+        """Starts threads for what waits for one, if there may be so many.
 
-        A tree shows one task at first, and is looked at again after a while. So a small one is copied in one thread:
+        Each item gets one at once; directories get another only after a while. So a small tree is copied in one thread:
         others would only fight with it for the interpreter.
         """
         scheduler = self.scheduler
-        wanted = scheduler.tasks_waiting - sum(not worker.busy for worker in self._workers)
+        idle = sum(not worker.busy for worker in self._workers)
+        wanted = scheduler.items_waiting - idle
+        if wanted <= 0 and scheduler.directories_waiting > idle and time.monotonic() - self._started > _TICK:
+            wanted = 1
+        if wanted > 0:
+            self._started = time.monotonic()
         while wanted > 0 and scheduler.can_start_thread:
             try:
                 scheduler.start_thread()
@@ -220,6 +226,7 @@ class Job:
             except queue.Empty:
                 break
             self._take(message)
+        self._started = 0.0  # when threads were started last
         self._served = time.monotonic()
         if self.board is not None and not self.cancelled:
             with calling_back():

@@ -57,8 +57,8 @@ class Scheduler:
         return len(self._items)
 
     @property
-    def tasks_waiting(self) -> int:
-        return len(self._stack) + len(self._items)
+    def directories_waiting(self) -> int:
+        return len(self._stack)
 
     @property
     def threads(self) -> int:
