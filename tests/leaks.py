@@ -16,8 +16,8 @@ def descriptors():
 
 def threads():
     """All threads of the process, the engine's too, but not the idle ones of an event loop's pool."""
-    idle = sum(thread.name.startswith(POOLS) for thread in threading.enumerate())
-    return len(os.listdir("/proc/self/task")) - idle
+    idle = {thread.native_id for thread in threading.enumerate() if thread.name.startswith(POOLS)}
+    return len({int(name) for name in os.listdir("/proc/self/task")} - idle)
 
 
 @contextlib.contextmanager
