@@ -46,7 +46,9 @@ const Row kTable[] = {
     {ELOOP, Operation::kOpenSource, Kind::kPath},
     {ENOSPC, Operation::kWrite, Kind::kDiskFull},
     {ENOSPC, Operation::kMakeDirectory, Kind::kDiskFull},
+#ifdef EDQUOT
     {EDQUOT, Operation::kCopy, Kind::kDiskFull},
+#endif
     {EFBIG, Operation::kWrite, Kind::kFileTooLarge},
     {EFBIG, Operation::kTruncate, Kind::kFileTooLarge},
     {ETIMEDOUT, Operation::kRead, Kind::kTimeout},
@@ -57,7 +59,9 @@ const Row kTable[] = {
     {EOPNOTSUPP, Operation::kClone, Kind::kUnsupported},
     {ENOTSUP, Operation::kSetAttributes, Kind::kUnsupported},
     {ECONNRESET, Operation::kRead, Kind::kNetwork},
+#ifdef ESTALE
     {ESTALE, Operation::kOpenSource, Kind::kNetwork},
+#endif
     {EHOSTUNREACH, Operation::kWrite, Kind::kNetwork},
     {EIO, Operation::kRead, Kind::kReadError},
     {EIO, Operation::kWrite, Kind::kWriteError},

@@ -119,9 +119,6 @@ int ErrnoOfError(unsigned long error) {
     case ERROR_MEDIA_CHANGED:
     case kErrorNoSuchDevice:
       return ENXIO;
-    case ERROR_OPERATION_ABORTED:
-    case ERROR_CANCELLED:
-      return ECANCELED;
     case ERROR_SEM_TIMEOUT:
     case ERROR_TIMEOUT:
     case WAIT_TIMEOUT:
