@@ -189,7 +189,8 @@ Status Destination::OpenInPlace(const FileInfo& source_info) {
   status = existing_info_.size != 0 ? platform::Truncate(handle_, 0) : Status();
   // Some FUSE file systems refuse; then the old tail goes when the size is set at the end.
   const bool refused = status.kind() == Kind::kPermissionDenied || status.kind() == Kind::kUnsupported;
-  if (!status.ok() && !refused) return status;
+  const bool tail_would_stay = refused && existing_info_.size > source_info.size;
+  if (!status.ok() && (!refused || tail_would_stay)) return status;
   touched_ = true;
   if (!refused) existing_info_.size = 0;
   return Status();
@@ -236,11 +237,18 @@ Status Destination::Commit(const Handle& source, const FileInfo& source_info, pl
   if (created_ && written_ != name_) {
     status = platform::Rename(task_.destination_parent, written_.c_str(), name_.c_str());
     if (!status.ok()) return status;
+    written_ = name_;
+    created_ = !existed_;  // what was there before is gone: the new one stays, whatever comes
+    touched_ = existed_;
+  }
+  // A tree flushes its directories when they are complete.
+  if (options_.fsync && regular && !task_.in_tree) {
+    status = SyncDirectory();
+    if (!status.ok()) return status;
   }
   created_ = false;  // it is the user's now
   in_place_ = false;
-  // A tree flushes its directories when they are complete.
-  return options_.fsync && regular && !task_.in_tree ? SyncDirectory() : Status();
+  return status;
 }
 
 DestinationState Destination::Abandon() {

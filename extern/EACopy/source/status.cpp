@@ -133,7 +133,17 @@ Status Status::FromErrno(int error_number, Operation operation, uint64_t offset)
   return status;
 }
 
-Status Status::Cancelled() { return FromErrno(ECANCELED, Operation::kNone); }
+Status Status::Unsupported(int error_number, Operation operation) {
+  Status status = FromErrno(error_number, operation);
+  status.kind_ = Kind::kUnsupported;
+  return status;
+}
+
+Status Status::Cancelled() {
+  Status status = FromErrno(ECANCELED, Operation::kNone);
+  status.cancelled_ = true;
+  return status;
+}
 
 bool Status::retryable() const { return !cancelled() && kind_ != Kind::kInvalidArgument; }
 

@@ -181,7 +181,7 @@ class _Run:
             if c_error == ffi.NULL:
                 return
             error = _take_error(c_error)
-            if error.kind is ErrorKind.INTERRUPTED:
+            if error.kind is ErrorKind.INTERRUPTED and error.operation is Operation.NONE:  # cancelled, not EINTR
                 self._stopped.append(error)
             else:
                 self._control.record(error)

@@ -79,11 +79,14 @@ class Status {
   // A failed system call. `offset` tells where in the file, for reading and writing.
   static Status FromErrno(int error_number, Operation operation, uint64_t offset = 0);
 
+  // What was asked for cannot be had here; `error_number` is how the system said so.
+  static Status Unsupported(int error_number, Operation operation);
+
   // The job was cancelled.
   static Status Cancelled();
 
   bool ok() const { return kind_ == Kind::kOk; }
-  bool cancelled() const { return kind_ == Kind::kInterrupted; }
+  bool cancelled() const { return cancelled_; }
   // Whether another try may succeed: not for what is wrong with the request itself.
   bool retryable() const;
 
@@ -105,6 +108,7 @@ class Status {
 
  private:
   Kind kind_ = Kind::kOk;
+  bool cancelled_ = false;  // by the caller; a system call that a signal interrupted is a failure
   Operation operation_ = Operation::kNone;
   DestinationState destination_state_ = DestinationState::kAbsent;
   int error_number_ = 0;

@@ -171,6 +171,7 @@ class DataCopier {
   const int source_;
   const int destination_;
   bool in_memory_ = false;  // the destination is a tmpfs
+  int clone_refusal_ = EOPNOTSUPP;
   size_t buffer_size_ = kBuffer;
   // Where on the ladder we are. Threads that share a file share the discovery that a method does not work.
   std::atomic<Method> method_{Method::kReadWrite};
@@ -248,18 +249,27 @@ bool DataCopier::Clone(Status* status, uint64_t* size) {
     cloned = clone();
   }
   if (!cloned) {
-    if (!MeansUnsupportedClone(errno)) {
-      *status = LastError(Operation::kClone);
-      return true;
-    }
+    clone_refusal_ = errno;
+    if (MeansUnsupportedClone(errno)) return false;
+    *status = LastError(Operation::kClone);
+    return true;
+  }
+  // The source may have been written to since it was looked at: what counts is what was cloned. A file system that says
+  // yes and does nothing is found out by the size.
+  struct stat source, destination;
+  if (::fstat(source_, &source) != 0 || ::fstat(destination_, &destination) != 0) {
+    *status = LastError(Operation::kClone);
+    return true;
+  }
+  *size = static_cast<uint64_t>(destination.st_size);
+  if (has_tail) {
+    *size = wanted;
+    *status = SetSize(wanted);
+    if (!status->ok()) return true;
+  } else if (*size != wanted && destination.st_size != source.st_size) {
+    clone_refusal_ = EOPNOTSUPP;
     return false;
   }
-  if (has_tail) *status = SetSize(wanted);
-  // The source may have been written to since it was looked at: what counts is what was cloned.
-  struct stat st;
-  if (status->ok() && ::fstat(destination_, &st) != 0) *status = LastError(Operation::kClone);
-  if (!status->ok()) return true;
-  *size = static_cast<uint64_t>(st.st_size);
   Note(Method::kClone);
   request_.monitor.Advance(*size);
   return true;
@@ -410,36 +420,41 @@ Status DataCopier::CopyRangeByMapping(uint64_t begin, uint64_t end, Scratch& scr
 // file at a time, but copying out of the source's pages needs no such lock.
 Status DataCopier::CopyRangeInParallel(uint64_t begin, uint64_t end, uint64_t* reached) {
   const bool map = in_memory_ && request_.destination_info == nullptr;
-  // The mapping needs the size beforehand. A tmpfs forgets a half-written file in a crash anyway.
-  if (map) {
-    Status status = SetSize(end);
-    if (!status.ok()) return status;
-  }
   const uint64_t piece_size = map ? kMappedPiece : kPiece;
-  std::atomic<uint64_t> next{begin};
+  // The last piece comes when all others are there: a copy that is killed must not look complete by its size.
+  const uint64_t last = begin + (end - 1 - begin) / piece_size * piece_size;
   std::mutex mutex;
+  uint64_t next = begin;
   Status first_error;
   uint64_t seen_end = end;
-  std::atomic<bool> stop{false};
+  bool stop = false;
+  // The next piece. The destination is made large enough for a mapping, but not larger.
+  auto take = [&](uint64_t* piece) {
+    std::lock_guard<std::mutex> lock(mutex);
+    if (stop || next >= last) return false;
+    *piece = next;
+    next += piece_size;
+    if (!map) return true;
+    Status status = SetSize(next);
+    if (!status.ok()) first_error = status;
+    stop = !status.ok();
+    return !stop;
+  };
   auto work = [&](Scratch& scratch, bool by_mapping) {
-    while (!stop.load(std::memory_order_relaxed)) {
-      const uint64_t piece = next.fetch_add(piece_size, std::memory_order_relaxed);
-      if (piece >= end) return;
-      const uint64_t piece_end = std::min(piece + piece_size, end);
+    for (uint64_t piece = 0; take(&piece);) {
       uint64_t piece_reached = piece;
-      Status status = by_mapping ? CopyRangeByMapping(piece, piece_end, scratch, &piece_reached)
-                                 : CopyRange(piece, piece_end, scratch, &piece_reached);
-      if (status.ok() && piece_reached == piece_end) continue;
+      Status status = by_mapping ? CopyRangeByMapping(piece, piece + piece_size, scratch, &piece_reached)
+                                 : CopyRange(piece, piece + piece_size, scratch, &piece_reached);
+      if (status.ok() && piece_reached == piece + piece_size) continue;
       std::lock_guard<std::mutex> lock(mutex);
       if (!status.ok() && first_error.ok()) first_error = status;
       if (status.ok()) seen_end = std::min(seen_end, piece_reached);
-      stop.store(true, std::memory_order_relaxed);
+      stop = true;
     }
   };
   std::vector<std::thread> helpers;
-  const uint64_t pieces = (end - begin + piece_size - 1) / piece_size;
   // A third thread finds the lock taken.
-  const uint64_t wanted = std::min<uint64_t>({request_.thread_count, pieces, 2});
+  const uint64_t wanted = std::min<uint64_t>(request_.thread_count, 2);
   for (uint64_t i = 1; i < wanted; ++i) {
     try {
       helpers.emplace_back([&work, map] {
@@ -453,7 +468,8 @@ Status DataCopier::CopyRangeInParallel(uint64_t begin, uint64_t end, uint64_t* r
   work(request_.scratch, false);
   for (std::thread& helper : helpers) helper.join();
   *reached = seen_end;
-  return first_error;
+  if (stop) return first_error;
+  return CopyRange(last, end, request_.scratch, reached);
 }
 
 // Copies the stretches with data and leaves the holes between them.
@@ -525,7 +541,7 @@ Status DataCopier::Run(Method* method, uint64_t* size) {
       *method = method_.load(std::memory_order_relaxed);
       return status;
     }
-    if (reflink == Reflink::kAlways && info.size != 0) return Status::FromErrno(EOPNOTSUPP, Operation::kClone);
+    if (reflink == Reflink::kAlways && info.size != 0) return Status::Unsupported(clone_refusal_, Operation::kClone);
   }
   // What was there before must not show through the holes.
   const bool sparse = regular && old_size == 0 && HasHoles(info);

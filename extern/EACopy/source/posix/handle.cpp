@@ -65,14 +65,15 @@ void FillInfo(const struct stat& st, FileInfo* out) {
 
 Status GetInfo(const Directory& parent, const char* name, bool follow, FileInfo* out) {
   struct stat st;
-  if (::fstatat(parent.get(), name, &st, follow ? 0 : AT_SYMLINK_NOFOLLOW) != 0) return LastError(Operation::kStat);
+  if (Uninterrupted([&] { return ::fstatat(parent.get(), name, &st, follow ? 0 : AT_SYMLINK_NOFOLLOW); }) != 0)
+    return LastError(Operation::kStat);
   FillInfo(st, out);
   return Status();
 }
 
 static Status GetInfo(int descriptor, FileInfo* out) {
   struct stat st;
-  if (::fstat(descriptor, &st) != 0) return LastError(Operation::kStat);
+  if (Uninterrupted([&] { return ::fstat(descriptor, &st); }) != 0) return LastError(Operation::kStat);
   FillInfo(st, out);
   return Status();
 }
