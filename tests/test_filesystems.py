@@ -36,7 +36,7 @@ def call(backend):
     """py_eacopy's functions in a child, by name."""
 
     def call(function, *arguments, **more):
-        more.setdefault("watch", "nothing at all")
+        more.setdefault("watch", None)
         return harness.session().call(function, *arguments, backend=backend, **more)
 
     harness.shim()

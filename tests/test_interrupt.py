@@ -268,7 +268,7 @@ finally:
 def cancel(backend):
     def cancel(source, destination, least, trees=False, atomic=False, strategy="raise", **more):
         names = {"source": source, "destination": destination, "least": least, "trees": trees, "atomic": atomic}
-        more.setdefault("watch", "nothing at all")
+        more.setdefault("watch", None)
         return harness.session().execute(CANCEL, backend=backend, strategy=strategy, **names, **more)
 
     harness.shim()

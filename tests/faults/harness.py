@@ -180,7 +180,8 @@ class Session:
         Args:
             code: sees ``py_eacopy``, ``config``, ``os``, ``errno``, ``signal``, ``threads()`` (their number) and
                 ``names``; what it puts into ``result`` comes back.
-            watch: only calls on paths that contain this are logged and may fail; normally the test's directory.
+            watch: only calls on paths that contain this are logged and may fail; normally the test's directory. None
+                switches the shim off, which costs much time where paths are long.
             rules: see :func:`rule`.
             config: arguments of Config beside the backend.
             timeout: seconds until SIGALRM ends a child that hangs.
@@ -196,7 +197,7 @@ class Session:
             "source": code,
             "rules": "\n".join(rules),
             "log": log,
-            "watch": os.fspath(watch),
+            "watch": os.fspath(watch) if watch is not None else None,
             "config": dict(config or {}, backend=backend),
             "timeout": timeout,
             "umask": umask,

@@ -82,7 +82,8 @@ def run(request):
     names["config"] = py_eacopy.Config(**request["config"])
     code = compile(request["source"], "<request>", "exec")
     shim = ctypes.CDLL(None)
-    if shim.fault_configure(*[os.fsencode(request[key]) for key in ("rules", "log", "watch")]):
+    switched_on = request["watch"] is not None
+    if switched_on and shim.fault_configure(*[os.fsencode(request[key]) for key in ("rules", "log", "watch")]):
         raise OSError(errno.EIO, "the shim cannot write its log", request["log"])
     outcome = {}
     try:
