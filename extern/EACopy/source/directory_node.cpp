@@ -25,6 +25,22 @@ Status OpenSame(const Directory& parent, const char* name, bool follow, const pl
 
 }  // namespace
 
+DirectoryNode::~DirectoryNode() {
+  // Where an ancestor that goes in this thread leaves its own parent to whoever is letting go of it.
+  thread_local std::shared_ptr<DirectoryNode>* left_by_ancestor = nullptr;
+  if (left_by_ancestor != nullptr) {
+    *left_by_ancestor = std::move(parent);
+    return;
+  }
+  std::shared_ptr<DirectoryNode> next;
+  left_by_ancestor = &next;
+  while (parent) {
+    parent.reset();
+    parent = std::move(next);
+  }
+  left_by_ancestor = nullptr;
+}
+
 Status DirectoryCache::Pin(DirectoryNode& node) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (!IsOpen(node)) {

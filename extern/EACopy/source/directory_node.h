@@ -22,9 +22,7 @@ struct DirectoryNode {
       : parent(std::move(parent_node)), name(std::move(node_name)), via_link(is_link), new_modes(umask) {}
 
   // Lets go of ancestors one by one: the chain of a deep tree would otherwise be a recursion as deep.
-  ~DirectoryNode() {
-    while (parent && parent.use_count() == 1) parent = std::move(parent->parent);
-  }
+  ~DirectoryNode();
   DirectoryNode(const DirectoryNode&) = delete;
   DirectoryNode& operator=(const DirectoryNode&) = delete;
 
