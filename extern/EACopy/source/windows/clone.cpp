@@ -98,13 +98,15 @@ Status Clone(HANDLE source, const FileInfo& source_info, HANDLE destination, uin
   if (!VolumeClones(source, source_info.id.device) || !MatchIntegrity(source, destination, &cluster)) return Status();
   if ((source_info.mode & FILE_ATTRIBUTE_SPARSE_FILE) != 0 && !MakeSparse(destination)) return Status();
   const uint64_t size = source_info.size;
-  // Clusters go only where the file is long enough already. What it has too much is cut off when all went well.
-  int error = old_size < size ? SetSize(destination, size) : 0;
-  if (error != 0) return Status::FromErrno(error, Operation::kClone);
   const uint64_t end = (size + cluster - 1) / cluster * cluster;
   for (uint64_t offset = 0; offset < end;) {
     if (monitor.cancelled()) return Status::Cancelled();
     const uint64_t length = std::min(kMost, end - offset);
+    // Clusters go only where the file is long enough already; but what is killed must not look complete by its size.
+    // What the file has too much is cut off when all went well.
+    const uint64_t reached = std::min(offset + length, size);
+    int error = old_size < reached ? SetSize(destination, reached) : 0;
+    if (error != 0) return Status::FromErrno(error, Operation::kClone, offset);
     DuplicateExtents extents = {source, static_cast<int64_t>(offset), static_cast<int64_t>(offset),
                                 static_cast<int64_t>(length)};
     if (!Control(destination, kDuplicateExtents, &extents, sizeof(extents), nullptr, 0)) {
@@ -117,7 +119,7 @@ Status Clone(HANDLE source, const FileInfo& source_info, HANDLE destination, uin
     }
     offset += length;
   }
-  error = old_size > size ? SetSize(destination, size) : 0;
+  const int error = old_size > size ? SetSize(destination, size) : 0;
   if (error != 0) return Status::FromErrno(error, Operation::kTruncate, size);
   *cloned = true;
   monitor.Advance(size);
