@@ -209,13 +209,18 @@ inline void SetSize(const std::string& path, off_t size) {
 }
 
 inline std::string ReadFrom(int file) {
-  std::string contents;
-  std::string buffer(256 * 1024, '\0');
-  for (;;) {
-    const ssize_t got = ::read(file, &buffer[0], buffer.size());
+  struct stat st;
+  Must(::fstat(file, &st) == 0, "look at an open file");
+  // A byte more than there should be, to see the end.
+  std::string contents(static_cast<size_t>(st.st_size) + 1, '\0');
+  for (size_t done = 0;;) {
+    if (done == contents.size()) contents.resize(done + 4096);
+    const ssize_t got = ::read(file, &contents[done], contents.size() - done);
     Must(got >= 0, "read");
-    if (got == 0) return contents;
-    contents.append(buffer, 0, static_cast<size_t>(got));
+    done += static_cast<size_t>(got);
+    if (got > 0) continue;
+    contents.resize(done);
+    return contents;
   }
 }
 
