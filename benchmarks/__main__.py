@@ -46,6 +46,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
                     for result in WORKS[work][0](setting, place):
                         results.append(result)
                         print(report.as_text(result), flush=True)
+    print(report.summary(results))
     if asked.json:
         report.write_json(asked.json, facts, results)
 

@@ -6,23 +6,45 @@ from typing import Dict, List, Optional
 
 import attr
 
-from .measure import Figures, Result, Target
+from .measure import Result, Target
 
 
-def verdict(result: Result, target: Target) -> Optional[str]:
-    """A target in words, with what was reached; None when the contestant to compare with was not there."""
+@attr.s(frozen=True, slots=True, auto_attribs=True)
+class Verdict:
+    """What became of a target.
+
+    Attributes:
+        promised: the target in words.
+        measured: the same figure as it came out.
+        reached: whether it is good enough.
+    """
+
+    promised: str
+    measured: str
+    reached: bool
+
+    def __str__(self) -> str:
+        return f"{'reached' if self.reached else '**missed**'}: {self.measured} (promised: {self.promised})"
+
+
+def verdicts(result: Result) -> List[Verdict]:
+    """About each target whose contestant to compare with was there."""
+    return [verdict for verdict in (_judge(result, target) for target in result.targets) if verdict is not None]
+
+
+def _judge(result: Result, target: Target) -> Optional[Verdict]:
     mine = result.figures[0].median
     if target.kind == "below":
-        return _words(mine <= target.value, f"{mine:.1f} {result.unit}, must be at most {target.value:g} {result.unit}")
-    other = _find(result, target.other)
+        unit = result.unit
+        return Verdict(f"at most {target.value:g} {unit}", f"{mine:.1f} {unit}", mine <= target.value)
+    other = next((figure.median for figure in result.figures if figure.name == target.other), None)
     if other is None:
         return None
     if target.kind == "times":
-        times = other.median / mine
-        text = f"{times:.2f}x as fast as {target.other}, must be {target.value:g}x"
-        return _words(times >= target.value, text)
-    ratio = mine / other.median
-    return _words(ratio <= target.value, f"{ratio:.2f}x the time of {target.other}, must be at most {target.value:g}x")
+        reached = other / mine >= target.value
+        return Verdict(f"{target.value:g}x as fast as {target.other}", f"{other / mine:.2f}x", reached)
+    reached = mine / other <= target.value
+    return Verdict(f"at most {target.value:g}x the time of {target.other}", f"{mine / other:.2f}x", reached)
 
 
 def as_text(result: Result) -> str:
@@ -35,9 +57,18 @@ def as_text(result: Result) -> str:
         runs = str(len(figure.values)) + (f" ({figure.disturbed} disturbed)" if figure.disturbed else "")
         line = f"| {figure.name} | {figure.median:.1f} | {min(figure.values):.1f} | {runs} |"
         lines.append(line + (f" {figure.median / result.figures[0].median:.2f} |" if compare else ""))
-    verdicts = [verdict(result, target) for target in result.targets]
-    lines += ["", *(f"- {line}" for line in verdicts if line is not None), ""]
+    lines += ["", *(f"- {verdict}" for verdict in verdicts(result)), ""]
     return "\n".join(lines)
+
+
+def summary(results: List[Result]) -> str:
+    """All targets in one Markdown table."""
+    lines = ["### Promised and measured", "", "| work | file system | promised | measured | |", "|---|---|---|---|---|"]
+    for result in results:
+        for verdict in verdicts(result):
+            end = "reached" if verdict.reached else "**missed**"
+            lines.append(f"| {result.work} | {result.place} | {verdict.promised} | {verdict.measured} | {end} |")
+    return "\n".join([*lines, ""])
 
 
 def write_json(path: Path, machine: Dict[str, str], results: List[Result]) -> None:
@@ -45,16 +76,8 @@ def write_json(path: Path, machine: Dict[str, str], results: List[Result]) -> No
     content = {
         "machine": machine,
         "results": [
-            {**attr.asdict(result), "verdicts": [verdict(result, target) for target in result.targets]}
+            {**attr.asdict(result), "verdicts": [attr.asdict(verdict) for verdict in verdicts(result)]}
             for result in results
         ],
     }
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def _find(result: Result, name: str) -> Optional[Figures]:
-    return next((figure for figure in result.figures if figure.name == name), None)
-
-
-def _words(reached: bool, text: str) -> str:
-    return f"{'reached' if reached else '**missed**'}: {text}"
