@@ -742,6 +742,23 @@ def test_retry_gives_up_after_as_many_further_tries_as_asked_for(place):
     assert error.kind == "READ_ERROR" and len(outcome.injected("read")) == 4
 
 
+def test_a_retry_reports_progress_from_the_start_again(place):
+    outcome = place.execute(
+        "events = []\n"
+        "config = config.evolve(progress_callback=lambda *event: events.append(event))\n"
+        "py_eacopy.copyfile(source, destination, config=config)\n"
+        "result = events",
+        rules=[*METHODS["write"], rule("read", errno=errno.EIO, skip=1, count=1, path="source.bin")],
+        config={"error_strategy": "retry", "retry_delay": 0.01},
+    )
+    place.assert_copied(outcome)
+    assert outcome.injected("read")
+    size, copied = len(place.data), [event[0] for event in outcome.result]
+    assert copied.count(0) == 2 and copied[0] == 0 and outcome.result[-1] == (size, size, place.source)
+    again = len(copied) - 1 - copied[::-1].index(0)
+    assert copied[again:] == sorted(copied[again:]) and copied[:again] == sorted(copied[:again])
+
+
 # Trees -----------------------------------------------------------------------------------------------------------
 
 
@@ -832,7 +849,7 @@ def test_whichever_call_of_a_file_copy_fails_the_outcome_is_told_truly(place, na
 @pytest.mark.parametrize("name", SWEPT)
 def test_whichever_call_of_a_tree_copy_fails_no_file_is_left_half_written_or_forgotten(place, name):
     tree = os.path.join(place.directory, "tree")
-    trees.make_tree(tree, small=True)
+    trees.make_small_tree(tree)
     expected = trees.snapshot(tree, metadata=False)
 
     def copy(*rules):

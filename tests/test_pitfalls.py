@@ -415,6 +415,21 @@ def test_a_destination_file_that_must_not_change_is_refused_and_keeps_its_conten
 
 
 @pytest.mark.parametrize("atomic", [False, True], ids=["in place", "atomic"])
+def test_a_program_that_is_running_is_replaced_only_atomically(place, atomic):
+    shutil.copy2(shutil.which("sleep"), place.destination)
+    place.old = trees.read(place.destination)
+    with subprocess.Popen([place.destination, "60"]) as running:
+        try:
+            outcome = place.call("copyfile", place.source, place.destination, config={"atomic": atomic})
+        finally:
+            running.kill()
+    if atomic:
+        place.assert_copied(outcome)
+    else:
+        assert place.assert_failed(outcome, errno.ETXTBSY).destination == "old"
+
+
+@pytest.mark.parametrize("atomic", [False, True], ids=["in place", "atomic"])
 def test_an_immutable_directory_refuses_a_new_file(place, flag, atomic):
     flag("i", os.path.dirname(place.destination))
     error = place.assert_failed(place.copy(config={"atomic": atomic}), errno.EPERM)

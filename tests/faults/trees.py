@@ -31,20 +31,27 @@ def read(path: Any) -> bytes:
         return stream.read()
 
 
-def make_tree(root: Any, *, small: bool = False) -> None:
-    """A tree with one of each: empty, small and large files, holes, links, modes, times, attributes, strange names.
+def make_small_tree(root: Any) -> None:
+    """A tree with one of each kind of thing that is copied in a way of its own: quick to copy hundreds of times."""
+    os.makedirs(os.path.join(root, "sub", "deeper"))
+    write(os.path.join(root, "empty"), b"")
+    write(os.path.join(root, "sub", "small"), b"content")
+    write(os.path.join(root, "sub", "deeper", "large"), make_bytes(300_001))
+    make_sparse(os.path.join(root, "sub", "sparse"), 800_000, ((200_000, b"middle"),))
+    os.symlink("nowhere", os.path.join(root, "sub", "dangling"))
+    set_attribute(os.path.join(root, "sub", "small"), "user.colour", b"green")
 
-    A `small` one has 300 KB and not 3 MB of data, for tests that copy it some hundred times.
-    """
+
+def make_tree(root: Any) -> None:
+    """A tree with one of each: empty, small and large files, holes, links, modes, times, attributes, strange names."""
     root = os.fsencode(root)
-    unit = 100_000 if small else 1 << 20
     os.mkdir(root)
     for directory in (b"empty", b"sub", b"sub/deeper", b"sub/deeper/deepest", b"line\nbreak", b"\xff\xfe"):
         os.mkdir(os.path.join(root, directory))
     write(root + b"/empty.bin", b"")
     write(root + b"/one", b"1")
     write(root + b"/page", make_bytes(4096))
-    write(root + b"/sub/large", make_bytes(3 * unit + 17))
+    write(root + b"/sub/large", make_bytes((3 << 20) + 17))
     write(root + b"/sub/deeper/deepest/leaf", make_bytes(70000, 2))
     write(root + b"/line\nbreak/new\nline", b"newline")
     write(root + b"/\xff\xfe/\x80\x81 not utf-8", b"bytes")
@@ -53,7 +60,7 @@ def make_tree(root: Any, *, small: bool = False) -> None:
     os.chmod(root + b"/sub/private", 0o600)
     write(root + b"/sub/program", b"#!/bin/sh\n")
     os.chmod(root + b"/sub/program", 0o755)
-    make_sparse(root + b"/sub/sparse", 8 * unit, ((2 * unit, b"middle"),))
+    make_sparse(root + b"/sub/sparse", 8 << 20, ((1 << 20, b"middle"),))
     os.symlink(b"one", root + b"/link to one")
     os.symlink(b"sub", root + b"/link to sub")
     os.symlink(b"nowhere", root + b"/dangling")
