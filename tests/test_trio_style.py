@@ -147,12 +147,13 @@ async def test_functions_that_run_in_the_worker_thread_can_call_the_loop(backend
 
 async def test_a_trio_program_that_ends_with_an_error_leaves_no_partial_file(backend, large, destination):
     async def main():
-        async with trio.open_nursery(strict_exception_groups=False) as nursery:
+        async with trio.open_nursery(strict_exception_groups=True) as nursery:
             control = Control()
             nursery.start_soon(functools.partial(py_eacopy.async_copyfile, large, destination, control=control))
             await until_under_way(control)
             raise LookupError
 
-    with pytest.raises(LookupError):
+    with pytest.raises(BaseException) as raised:
         await trio.to_thread.run_sync(trio.run, main)
+    assert [type(error) for error in raised.value.exceptions] == [LookupError]
     assert not os.path.exists(destination)
