@@ -11,6 +11,16 @@
 namespace eacopy {
 namespace {
 
+// A worker that makes a directory has that one and its parent open, on both sides, and copies a file meanwhile. More
+// workers than there are descriptors for would only wait for each other's.
+constexpr size_t kFilesOfWorker = 8;
+
+Options WithinBudget(Options options) {
+  const size_t workers = std::max<size_t>(platform::OpenFileBudget() / kFilesOfWorker, 1);
+  options.thread_count = static_cast<uint32_t>(std::min<size_t>(options.thread_count, workers));
+  return options;
+}
+
 // Each open directory of a tree is two descriptors, and each worker needs a few for the file it copies.
 size_t OpenDirectoryLimit(uint32_t thread_count) {
   const size_t budget = platform::OpenFileBudget();
@@ -46,7 +56,8 @@ class FileItemTask : public Task {
 
 class Job::Impl {
  public:
-  explicit Impl(const Options& options) : context(options), cache(OpenDirectoryLimit(options.thread_count)) {}
+  explicit Impl(const Options& options)
+      : context(WithinBudget(options)), cache(OpenDirectoryLimit(context.options().thread_count)) {}
 
   ~Impl() {
     Cancel();

@@ -71,6 +71,22 @@ std::string ParentPath(const std::string& path) {
   return path.substr(0, length);
 }
 
+// Opens something even when the process is out of descriptors for the moment.
+template <typename Open>
+Status Patiently(DirectoryCache& cache, Open open) {
+  Status status = open();
+  for (int tries = 0; status.error_number() == EMFILE && tries < kOutOfDescriptorsTries; ++tries) {
+    cache.CloseUnused();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    status = open();
+  }
+  return status;
+}
+
+Status PinPatiently(DirectoryCache& cache, DirectoryNode& node) {
+  return Patiently(cache, [&] { return cache.Pin(node); });
+}
+
 // Makes a directory at a plain path with the parents that are missing, as os.makedirs does. With `sync`, the new names
 // are durable when it returns.
 Status MakeDirectories(const std::string& path, bool sync, uint64_t* created) {
@@ -98,7 +114,7 @@ void Complete(const TreePointer& tree, NodePointer node, Worker& worker) {
   while (node && node->pending.fetch_sub(1, std::memory_order_acq_rel) == 1) {
     if (node->ready) {
       if (!job.cancelled()) {
-        Status status = cache.Pin(*node);
+        Status status = PinPatiently(cache, *node);
         if (status.ok()) {
           status = platform::CopyMetadata(node->source, node->source_info, node->destination);
           if (status.ok() && job.options().fsync) status = platform::Sync(node->destination);
@@ -133,7 +149,7 @@ class SliceTask : public Task {
   void Run(Worker& worker) override {
     JobContext& job = tree_->services.job;
     if (!job.cancelled()) {
-      Status status = tree_->services.cache.Pin(*node_);
+      Status status = PinPatiently(tree_->services.cache, *node_);
       if (status.ok()) {
         CopyFiles(worker);
         tree_->services.cache.Unpin(*node_);
@@ -167,12 +183,7 @@ class SliceTask : public Task {
                     UINT64_MAX,
                     job.scheduler().idle() + 1,
                     &node_->new_modes};
-      Status status = job.Copy(task, worker, path);
-      for (int tries = 0; status.error_number() == EMFILE && tries < kOutOfDescriptorsTries; ++tries) {
-        tree_->services.cache.CloseUnused();
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
-        status = job.Copy(task, worker, path);
-      }
+      Status status = Patiently(tree_->services.cache, [&] { return job.Copy(task, worker, path); });
       if (status.ok()) continue;
       tree_->failed = true;
       job.Fail(worker, status, path(), Join(PathOf(*node_, tree_->destination), name), false);
@@ -201,7 +212,7 @@ class DirectoryTask : public Task {
       // Shared: once parked, the node is another task's, which may complete it and its parent before this one is
       // through.
       const NodePointer parent = node_->parent;
-      status = parent != nullptr ? cache.Pin(*parent) : Status();
+      status = parent != nullptr ? PinPatiently(cache, *parent) : Status();
       if (status.ok()) {
         status = OpenBoth(worker, &parked);
         if (parent != nullptr) cache.Unpin(*parent);
@@ -256,24 +267,14 @@ class DirectoryTask : public Task {
     return Status();
   }
 
-  // Opens directories even when the process is out of descriptors for the moment.
-  template <typename Open>
-  Status Patiently(Open open) {
-    Status status = open();
-    for (int tries = 0; status.error_number() == EMFILE && tries < kOutOfDescriptorsTries; ++tries) {
-      tree_->services.cache.CloseUnused();
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-      status = open();
-    }
-    return status;
-  }
-
   Status OpenSourceDirectory(Directory* out) {
     if (!node_->parent) {
-      return Patiently([&] { return platform::OpenDirectory(Directory::Paths(), tree_->source.c_str(), true, out); });
+      return Patiently(tree_->services.cache,
+                       [&] { return platform::OpenDirectory(Directory::Paths(), tree_->source.c_str(), true, out); });
     }
-    return Patiently(
-        [&] { return platform::OpenDirectory(node_->parent->source, node_->name.c_str(), node_->via_link, out); });
+    return Patiently(tree_->services.cache, [&] {
+      return platform::OpenDirectory(node_->parent->source, node_->name.c_str(), node_->via_link, out);
+    });
   }
 
   bool IsAncestor(const platform::FileId& id) const {
@@ -321,7 +322,8 @@ class DirectoryTask : public Task {
       return status;
     }
     // What was just made is a directory and nothing else; what was there may be a link to one, as for shutil.
-    status = Patiently([&] { return platform::OpenDirectory(parent, name, node_->merged, out); });
+    status =
+        Patiently(tree_->services.cache, [&] { return platform::OpenDirectory(parent, name, node_->merged, out); });
     if (status.ok()) return status;
     // A file, or a link that leads nowhere.
     const bool is_no_directory = node_->merged && (status.error_number() == ENOTDIR || status.error_number() == ENOENT);
@@ -389,7 +391,7 @@ class DirectoryTask : public Task {
     const char* name = tree_->destination.c_str();
     if (!root) {
       parent = nullptr;
-      if (tree_->services.cache.Pin(*node_->parent).ok()) parent = &node_->parent->destination;
+      if (PinPatiently(tree_->services.cache, *node_->parent).ok()) parent = &node_->parent->destination;
       name = node_->name.c_str();
     }
     const bool there = parent != nullptr && platform::GetInfo(*parent, name, false, &info).ok();
