@@ -332,6 +332,48 @@ def test_a_file_system_that_does_not_know_its_holes_is_copied_as_data(monkeypatc
     assert (tmp_path / "copy").read_bytes() == (tmp_path / "sparse").read_bytes()
 
 
+@linux
+def test_what_could_not_be_emptied_does_not_show_through_holes(monkeypatch, tmp_path, no_clone):
+    make_sparse(tmp_path / "sparse", 4 << 20)
+    (tmp_path / "copy").write_bytes(b"old" * 1_000_000)
+    real = os.ftruncate
+
+    def refuse(descriptor, size):
+        if size == 0:
+            raise PermissionError(errno.EACCES, "")
+        real(descriptor, size)
+
+    monkeypatch.setattr(os, "ftruncate", refuse)
+    copy_one(tmp_path / "sparse", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == (tmp_path / "sparse").read_bytes()
+
+
+@linux
+def test_what_cannot_be_emptied_and_is_longer_is_left_alone(monkeypatch, tmp_path, large, no_clone):
+    (tmp_path / "copy").write_bytes(b"old" * 2_000_000)
+
+    def refuse(descriptor, size):
+        raise PermissionError(errno.EACCES, "")
+
+    monkeypatch.setattr(os, "ftruncate", refuse)
+    with pytest.raises(PermissionError) as caught:
+        copy_one(large, tmp_path / "copy")
+    assert caught.value.destination == "old" and (tmp_path / "copy").read_bytes() == b"old" * 2_000_000
+
+
+@linux
+@pytest.mark.parametrize("reflink", ["auto", "always"])
+def test_a_clone_that_did_nothing_is_found_out_by_its_size(monkeypatch, tmp_path, large, reflink):
+    monkeypatch.setattr(clone.fcntl, "ioctl", lambda *_: 0)
+    if reflink == "auto":
+        assert "clone" not in copy_one(large, tmp_path / "copy").methods
+        assert (tmp_path / "copy").read_bytes() == large.read_bytes()
+    else:
+        with pytest.raises(NotImplementedError):
+            copy_one(large, tmp_path / "copy", reflink=reflink)
+        assert not (tmp_path / "copy").exists()
+
+
 # The direct path --------------------------------------------------------------------------------------------------
 
 

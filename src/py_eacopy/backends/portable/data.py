@@ -51,9 +51,9 @@ def copy_data(
     """
     size = source_info.st_size
     regular = stat.S_ISREG(source_info.st_mode) and (target_info is None or stat.S_ISREG(target_info.st_mode))
-    sparse = False
-    if sys.platform != "win32" and regular and system.SPARSE:
-        sparse = source_info.st_blocks * 512 + source_info.st_blksize < size
+    sparse = regular and _has_holes(source_info)
+    if sparse and target_info is not None and os.fstat(target).st_size:
+        sparse = False  # it could not be emptied, and what was there must not show through the holes
     if not regular or size == 0 or (size < BUFFER_MAXIMUM and not sparse):
         copied = _stream(source, target, size if regular else 0, options.buffer_size, monitor)
         # What was there before may have been longer, where it could not be truncated.
@@ -70,6 +70,15 @@ def copy_data(
     if sparse or copied < size or target_info is not None:
         set_size(target, copied, monitor)
     return transfer.method, copied
+
+
+def _has_holes(info: os.stat_result) -> bool:
+    if sys.platform == "win32" or not system.SPARSE:
+        return False
+    # On macOS a compressed file, or one that is still in the cloud, seems to have nothing but a hole.
+    if getattr(info, "st_flags", 0) & 0x40000020:
+        return False
+    return info.st_blocks * 512 + info.st_blksize < info.st_size
 
 
 def set_size(target: int, size: int, monitor: Monitor) -> None:

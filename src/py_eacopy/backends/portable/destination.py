@@ -234,11 +234,13 @@ class Destination:
         if self._written != self._name and self._created:
             monitor.operation = Operation.RENAME
             os.replace(self._written, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
-        self._created = False  # it is the user's now
+            self._written = self._name
+            if self._before is not None:
+                # What was there before is gone: the new one stays, whatever comes.
+                self._created, self._touched = False, True
         if self._syncs_directory and regular:
-            self._touched = True
             self._sync_directory()
-        self._touched = False
+        self._created = self._touched = False  # it is the user's now
 
     def _make_sure(self, source: int) -> None:
         if self._options.fsync:

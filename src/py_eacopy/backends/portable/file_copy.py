@@ -136,29 +136,32 @@ class FileCopier:
         self.method = "clone"
         if regular and info.st_size and reflink == "always":
             # Where there is no cloning, what was there before has to stay.
-            number = clone(source, target, monitor)
+            number = self._clone(source, info, target)
             if number == errno.EINVAL and existing is not None and existing.st_size > info.st_size:
                 # An end that is no multiple of the file system's block cannot lie in the middle of a file.
                 destination.empty(info.st_size, to=info.st_size)
-                number = clone(source, target, monitor)
+                number = self._clone(source, info, target)
             if number:
                 monitor.refuse(number, Operation.CLONE, ErrorKind.UNSUPPORTED)
-            destination.empty(info.st_size, to=info.st_size)
-            self.size = self._cloned_size(source, info, target)
+            destination.empty(info.st_size, to=self.size)
             return
         destination.empty(info.st_size)
-        if regular and info.st_size >= CLONE_MINIMUM and reflink == "auto" and not clone(source, target, monitor):
-            self.size = self._cloned_size(source, info, target)
-            return
-        self.method, self.size = copy_data(source, info, target, existing, self._options, monitor)
+        worth_it = regular and info.st_size >= CLONE_MINIMUM and reflink == "auto"
+        if not worth_it or self._clone(source, info, target):
+            self.method, self.size = copy_data(source, info, target, existing, self._options, monitor)
 
-    def _cloned_size(self, source: int, info: os.stat_result, target: int) -> int:
+    def _clone(self, source: int, info: os.stat_result, target: int) -> int:
+        """As :func:`clone`, with the size looked at: some file systems say yes and do nothing."""
+        number = clone(source, target, self._monitor)
+        if number:
+            return number
         # The source may have been written to since it was looked at: what counts is what was cloned.
         size = os.fstat(target).st_size
         if size < info.st_size and size < os.fstat(source).st_size:
-            self._monitor.refuse(errno.EIO, Operation.CLONE)
-        self._monitor.advance(size)
-        return size
+            return errno.EOPNOTSUPP
+        self.size = min(size, max(info.st_size, os.fstat(source).st_size))
+        self._monitor.advance(self.size)
+        return 0
 
     def _open_source(self, directory: Optional[int], name: str, follow: bool) -> int:
         flags = system.READ_FLAGS | (0 if follow else system.O_NOFOLLOW)
