@@ -2,6 +2,7 @@
 
 #include "eacopy_c.h"
 
+#include <algorithm>
 #include <exception>
 #include <memory>
 #include <new>
@@ -34,7 +35,7 @@ struct OwnedError : eac_error {
 
 eacopy::Options FromC(const eac_options& c) {
   eacopy::Options options;
-  options.buffer_size = c.buffer_size;
+  options.buffer_size = std::max<uint64_t>(c.buffer_size, 1);  // with none, every file would seem to be at its end
   options.retry_delay = c.retry_delay;
   options.retry_count = c.retry_count;
   options.thread_count = c.thread_count;
