@@ -371,6 +371,8 @@ class DirectoryTask : public Task {
     if (!status.ok()) {
       tree_->failed = true;
       status = Status::FromErrno(status.error_number(), Operation::kOpenSource);
+      const bool there = platform::GetInfo(node_->destination, name, false, &info).ok();
+      status.set_destination_state(there ? DestinationState::kOld : DestinationState::kAbsent);
       job_.Fail(worker, status, Join(PathOf(*node_, tree_->source), name),
                 Join(PathOf(*node_, tree_->destination), name), false);
       return;
