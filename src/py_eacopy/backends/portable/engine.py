@@ -30,7 +30,12 @@ class PortableBackend(Backend):
         source_name, target_name = os.fsdecode(source), os.fsdecode(destination)
         try:
             copied = copier.copy(
-                None, source_name, None, target_name, follow=options.follow_symlinks, limit=DIRECT_LIMIT
+                None,
+                system.file_path(source_name),
+                None,
+                system.file_path(target_name),
+                follow=options.follow_symlinks,
+                limit=DIRECT_LIMIT,
             )
         except CopyFailure as failure:
             raise failure.to_error(source_name, target_name, root=True) from None

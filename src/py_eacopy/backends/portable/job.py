@@ -11,6 +11,7 @@ from ..._control import Control, calling_back
 from ..._errors import EACopyError, Operation, error_from_failure
 from ..._job import CopyJob
 from ..._report import CopyReport, Snapshot
+from . import system
 from .directory import DirectoryCache
 from .failure import Cancelled, CopyFailure
 from .limits import share_descriptors
@@ -35,7 +36,7 @@ class _FileItem(Task):
         copied = True
         if not job.refuses_items and not job.cancelled:
             worker.files_found += 1
-            place = Place(self._source, self._destination)
+            place = Place(system.file_path(self._source), system.file_path(self._destination))
             copied = worker.copy_file(place, "", follow=job.options.follow_symlinks)
         job.end_item(worker, failed=not copied)
 
@@ -226,7 +227,6 @@ class Job:
             except queue.Empty:
                 break
             self._take(message)
-        self._started = 0.0  # when threads were started last
         self._served = time.monotonic()
         if self.board is not None and not self.cancelled:
             with calling_back():

@@ -120,6 +120,11 @@ def long_path(path: str) -> str:
     return "\\\\?\\UNC" + path[1:] if path.startswith("\\\\") else "\\\\?\\" + path
 
 
+def file_path(path: str) -> str:
+    """The path of a single file, in the other form only where it has to be: messages show it."""
+    return long_path(path) if WINDOWS and len(path) >= 240 else path
+
+
 def free_space(descriptor: int, path: str) -> int:
     """Free bytes for this user where an open file is; 0 when unknown."""
     try:
