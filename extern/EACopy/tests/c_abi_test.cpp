@@ -28,10 +28,13 @@ eac_options DefaultOptions() {
   return options;
 }
 
-// Waits until the job is done; false when it takes too long.
+// Waits until the job is done; false when it takes too long. Returns at once while there are errors to take, as
+// eac_job_wait does.
 bool WaitForDone(eac_job* job) {
-  for (int i = 0; i < 600; ++i) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (std::chrono::steady_clock::now() < deadline) {
     if ((eac_job_wait(job, 100) & EAC_NEWS_DONE) != 0) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   return false;
 }

@@ -1,12 +1,11 @@
 // The cache of open directories: how many stay open, and that a directory which is opened again is the same one.
 
-#include "directory_node.h"
-
 #include <memory>
 #include <thread>
 #include <vector>
 
 #include "check.h"
+#include "directory_node.h"
 #include "files.h"
 
 using namespace eacopy;

@@ -249,8 +249,7 @@ TEST(RetryBeginsTheProgressAgain) {
   coordination.after_wait = [&](Job& job) {
     if (job.GetCounters().retries > 2) limit.Lift();
   };
-  const JobResult result =
-      RunJob(options, {{ItemType::kFile, folder / "source", folder / "copy"}}, coordination);
+  const JobResult result = RunJob(options, {{ItemType::kFile, folder / "source", folder / "copy"}}, coordination);
   std::signal(SIGXFSZ, handler);
   CHECK(result.failures.empty());
   CHECK(Read(folder / "copy") == Read(folder / "source"));
@@ -591,10 +590,9 @@ TEST(JobWithoutThreadsFails) {
     for (ItemType type : {ItemType::kFile, ItemType::kTree}) {
       Coordination coordination;
       coordination.patience = std::chrono::seconds(5);
-      const JobResult result = RunJob(Options(),
-                                      {{type, folder / "source", folder / "copy"},
-                                       {type, folder / "source", folder / "copy"}},
-                                      coordination);
+      const JobResult result =
+          RunJob(Options(), {{type, folder / "source", folder / "copy"}, {type, folder / "source", folder / "copy"}},
+                 coordination);
       REQUIRE(!result.failures.empty());
       CHECK(result.failures[0].status.operation() == Operation::kStart);
       CHECK_EQUAL(result.failures[0].status.error_number(), EAGAIN);

@@ -204,9 +204,10 @@ TEST(ModesAreRightWhereADefaultAclTakesSomeAway) {
     }
   }
   MakeFolder(folder / "to");
-  // rwx for the owner, r for everybody else: 0644 gets through, 0755 does not. The format is that of linux/posix_acl_xattr.h.
-  const unsigned char acl[] = {2, 0, 0,    0,    1,    0,    7, 0, 0xff, 0xff, 0xff, 0xff, 4,    0,
-                               4, 0, 0xff, 0xff, 0xff, 0xff, 32, 0, 4,   0,    0xff, 0xff, 0xff, 0xff};
+  // rwx for the owner, r for everybody else: 0644 gets through, 0755 does not. The format is that of
+  // linux/posix_acl_xattr.h.
+  const unsigned char acl[] = {2, 0, 0,    0,    1,    0,    7,  0, 0xff, 0xff, 0xff, 0xff, 4,    0,
+                               4, 0, 0xff, 0xff, 0xff, 0xff, 32, 0, 4,    0,    0xff, 0xff, 0xff, 0xff};
   if (::setxattr((folder / "to").c_str(), "system.posix_acl_default", acl, sizeof(acl), 0) != 0) SKIP("no ACLs here");
   Write(folder / "to/probe", "");
   Must(::chmod((folder / "to/probe").c_str(), 0600) == 0, "set a mode");
