@@ -10,7 +10,7 @@ from ._config import Config, active, checked, options_for
 from ._control import Control, refuse_inside_callback
 from ._errors import EACopyError, Operation, error_from_failure, use_bytes_paths
 from ._job import CopyJob
-from ._paths import BytesPath, StrOrBytesPath, StrPath, are_bytes, encode_pair
+from ._paths import BytesPath, StrOrBytesPath, StrPath, are_bytes, encode, encode_pair
 from ._strategy import backend_for, run
 from .backends.base import NEEDS_JOB
 
@@ -218,7 +218,12 @@ def _copy(
 
 def _inside(src: Any, dst: Any) -> Any:
     """The path of the copy, when the destination may be a directory."""
-    return os.path.join(dst, os.path.basename(src)) if os.path.isdir(dst) else dst
+    try:
+        return os.path.join(dst, os.path.basename(src)) if os.path.isdir(dst) else dst
+    except TypeError:
+        encode(src, "src")
+        encode(dst, "dst")
+        raise
 
 
 def _copy_metadata(
