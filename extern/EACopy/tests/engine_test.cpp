@@ -30,7 +30,6 @@ using eacopy::FilterRequest;
 using eacopy::ItemType;
 using eacopy::Job;
 using eacopy::Kind;
-using eacopy::Metadata;
 using eacopy::Operation;
 using eacopy::Options;
 using eacopy::Progress;
