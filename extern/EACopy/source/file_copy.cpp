@@ -330,6 +330,7 @@ Status CopySymlink(const FileTask& task, const Options& options, bool* into_dire
     if (status.ok() && options.metadata == Metadata::kStat) {
       status =
           platform::CopyLinkMetadata(task.source_parent, task.source_name, info, task.destination_parent, name.c_str());
+      if (!status.ok()) platform::RemoveFile(task.destination_parent, name.c_str());  // made just now
     }
   }
   if (!status.ok()) {

@@ -64,7 +64,7 @@ void Scheduler::Push(std::vector<std::unique_ptr<Task>> tasks) {
   std::lock_guard<std::mutex> lock(mutex_);
   const size_t count = tasks.size();
   stack_.insert(stack_.end(), std::make_move_iterator(tasks.begin()), std::make_move_iterator(tasks.end()));
-  StartThreads(count);
+  StartThreads(stack_.size());
   if (waiting_ == 0) return;
   if (count == 1) {
     work_.notify_one();
@@ -82,7 +82,7 @@ void Scheduler::Resume(std::unique_ptr<Task> task) {
   std::lock_guard<std::mutex> lock(mutex_);
   --held_;
   stack_.push_back(std::move(task));
-  StartThreads(1);
+  StartThreads(stack_.size());
   work_.notify_one();
 }
 

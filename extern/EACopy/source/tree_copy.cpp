@@ -207,7 +207,9 @@ class DirectoryTask : public Task {
   void Run(Worker& worker) override {
     Status status;
     bool parked = false;
-    if (!job_.cancelled()) {
+    // A tree that was taken from the queue just when another item failed.
+    const bool refused = !node_->parent && listing_ == nullptr && job_.refuses_items();
+    if (!job_.cancelled() && !refused) {
       DirectoryCache& cache = tree_->services.cache;
       // Shared: once parked, the node is another task's, which may complete it and its parent before this one is
       // through.

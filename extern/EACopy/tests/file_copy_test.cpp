@@ -994,6 +994,35 @@ TEST(FileLargerThanAllowedIsAFileTooLarge) {
 
 #ifdef __linux__
 
+TEST(FileUnderALeaseIsWaitedFor) {
+  Folder folder;
+  Write(folder / "source", "data");
+  int ready[2];
+  Must(::pipe2(ready, O_CLOEXEC) == 0, "make a pipe");
+  const pid_t holder = ::fork();
+  Must(holder >= 0, "fork");
+  if (holder == 0) {
+    // The signal that asks for the lease ends this process, and so gives it back.
+    const int file = ::open((folder / "source").c_str(), O_RDWR | O_CLOEXEC);
+    const char held = ::fcntl(file, F_SETLEASE, F_WRLCK) == 0 ? 'y' : 'n';
+    const ssize_t told = ::write(ready[1], &held, 1);
+    if (held == 'y' && told == 1) ::pause();
+    ::_exit(0);
+  }
+  ::close(ready[1]);
+  char held = 'n';
+  const ssize_t told = ::read(ready[0], &held, 1);
+  ::close(ready[0]);
+  if (told == 1 && held == 'y') {
+    CHECK(Copy(folder / "source", folder / "copy").status.ok());
+    CHECK_EQUAL(Read(folder / "copy"), "data");
+  }
+  int result = 0;
+  ::waitpid(holder, &result, 0);
+  if (held != 'y') SKIP("no leases on this file system");
+  CHECK(WIFSIGNALED(result) && WTERMSIG(result) == SIGIO);
+}
+
 TEST(FullDiskIsToldWithWhatIsMissing) {
   Folder folder;
   // A namespace of its own, so that the mount goes with the process.

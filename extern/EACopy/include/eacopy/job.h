@@ -72,7 +72,7 @@ class Job {
   bool Add(ItemType type, const char* source, const char* destination);
   // No more items will come.
   void End();
-  // Waits until there is news or the time is over. Returns the bits of News. The first call starts the workers.
+  // Waits until there is news or the time is over. Returns the bits of News.
   int Wait(int timeout_milliseconds);
 
   // Each replaces *out and returns whether there was something to take.

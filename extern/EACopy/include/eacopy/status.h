@@ -1,7 +1,7 @@
 // Status: the result of every engine function that can fail.
 //
 // A Status is a small value without memory of its own. The paths that belong to it are added where a failure is
-// recorded (see failure.h), because only the caller knows how the user would write them.
+// recorded (see job.h), because only the caller knows how the user would write them.
 #ifndef EACOPY_STATUS_H_
 #define EACOPY_STATUS_H_
 

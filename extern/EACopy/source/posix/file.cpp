@@ -12,13 +12,19 @@ namespace platform {
 Status OpenSource(const Directory& parent, const char* name, bool follow, Handle* out, FileInfo* info) {
   // O_NONBLOCK: a FIFO that took the file's place since it was looked at must not hang the copy.
   int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (follow ? 0 : O_NOFOLLOW);
+  auto open = [&](int how) {
+    int opened = Uninterrupted([&] { return ::openat(parent.get(), name, how); });
+    // Somebody holds a lease on the file, a file server as a rule, and is asked to give it back: wait for that.
+    if (opened >= 0 || errno != EWOULDBLOCK) return opened;
+    return Uninterrupted([&] { return ::openat(parent.get(), name, how & ~O_NONBLOCK); });
+  };
   int descriptor = -1;
 #ifdef O_NOATIME
   // Reading should not dirty the source's inode; only its owner and root may ask for that.
-  descriptor = Uninterrupted([&] { return ::openat(parent.get(), name, flags | O_NOATIME); });
+  descriptor = open(flags | O_NOATIME);
   if (descriptor < 0 && errno == EPERM)
 #endif
-    descriptor = Uninterrupted([&] { return ::openat(parent.get(), name, flags); });
+    descriptor = open(flags);
   if (descriptor < 0) return LastError(Operation::kOpenSource);
   Handle handle(descriptor);
   struct stat st;
