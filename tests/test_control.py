@@ -82,7 +82,7 @@ def test_it_cancels_from_another_thread(backend, large, target, name):
         calls(large, target)[name](control=control)
     seconds = time.monotonic() - told[0]
     canceller.join()
-    assert seconds < 0.5 and control.cancelled
+    assert seconds < 5 and control.cancelled
     assert isinstance(raised.value, InterruptedError) and raised.value.kind is ErrorKind.INTERRUPTED
     assert files_below(target) == []
 

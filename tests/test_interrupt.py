@@ -19,9 +19,9 @@ on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="faul
 
 SIZE = 2 << 30
 #: Seconds. The promise is 100 ms on a quiet machine; this bound is for a busy one. The figure itself is printed.
-BOUND = 1.0
+BOUND = 5.0
 #: Where a whole file of 2 GB must be removed, most of the time goes into that.
-BOUND_WITH_REMOVAL = 3.0
+BOUND_WITH_REMOVAL = 15.0
 MEMORY = "/dev/shm"
 
 CHILD = """
@@ -84,6 +84,9 @@ class Copying:
         self.destination = destination
         command = [sys.executable, "-c", CHILD, source, destination, backend, repr(settings), function, more]
         environment = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
+        # A process that was started in the background ignores Ctrl-C, and hands that on; the copy must not.
+        heedful = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        command[2] = heedful + command[2]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, encoding="utf-8")
         assert self.process.stdout.readline() == "ready\n"
 
