@@ -144,7 +144,7 @@ TEST(SenselessOptionsLoseNoData) {
   eac_error* error = nullptr;
   CHECK_EQUAL(eac_copy_file((folder / "source").c_str(), (folder / "copy").c_str(), &options, &error), 0);
   CHECK(Read(folder / "copy") == Read(folder / "source"));
-  Write(folder / "source", Noise(3 << 20));
+  Write(folder / "source", Noise(300 << 10));
   eac_job* job = eac_job_new(&options);
   REQUIRE(job != nullptr);
   CHECK_EQUAL(eac_job_add(job, EAC_ITEM_FILE, (folder / "source").c_str(), (folder / "copy").c_str()), 1);
