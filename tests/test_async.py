@@ -425,7 +425,7 @@ async def test_many_events_do_not_hold_up_the_loop(backend, tmp_path):
             group.cancel_scope.cancel()
     finally:
         sys.setswitchinterval(interval)
-    assert 1 <= longest <= 2 * EVENTS_AT_ONCE
+    assert 1 <= longest <= 2 * EVENTS_AT_ONCE  # trio lets tasks take their turns in any order, so one may get two
 
 
 async def test_the_loop_goes_on_while_a_large_file_is_copied(backend, large, target, capsys):

@@ -218,14 +218,14 @@ class Mailbox:
             return events
 
     async def wait(self) -> None:
-        """Returns when there is something to take, or when it is over."""
+        """Returns when there is something to take, or when it is over. The loop always gets a turn."""
         arrived = anyio.Event()
         waker = _setter_from_thread(arrived)
         with self._lock:
-            if self._events or self.over:
-                return
-            self._waker = waker
-        await arrived.wait()
+            waiting = not (self._events or self.over)
+            if waiting:
+                self._waker = waker
+        await (arrived.wait() if waiting else anyio.lowlevel.checkpoint())
 
     def _wake(self) -> None:
         with self._lock:
