@@ -16,7 +16,7 @@ namespace {
 // The numbers of the C header are those of the engine.
 static_assert(EAC_KIND_UNKNOWN == static_cast<int>(eacopy::Kind::kUnknown));
 static_assert(EAC_KIND_INTERRUPTED == static_cast<int>(eacopy::Kind::kInterrupted));
-static_assert(EAC_OPERATION_START == static_cast<int>(eacopy::Operation::kStart));
+static_assert(EAC_OPERATION_LISTEN == static_cast<int>(eacopy::Operation::kListen));
 static_assert(EAC_OPERATION_VERIFY == static_cast<int>(eacopy::Operation::kVerify));
 static_assert(EAC_DESTINATION_PARTIAL == static_cast<int>(eacopy::DestinationState::kPartial));
 static_assert(EAC_METADATA_STAT == static_cast<int>(eacopy::Metadata::kStat));
@@ -31,6 +31,7 @@ static_assert(EAC_RESULT_COPIED_INTO == static_cast<int>(eacopy::CopyResult::kCo
 struct OwnedError : eac_error {
   std::string source_text;
   std::string destination_text;
+  std::string peer_text;
 };
 
 eacopy::Options FromC(const eac_options& c) {
@@ -68,6 +69,8 @@ eac_error* ToC(eacopy::Failure failure) {
   error->destination_text = std::move(failure.destination);
   error->source = error->source_text.c_str();
   error->destination = error->destination_text.c_str();
+  error->peer_text = std::move(failure.text);
+  error->text = error->peer_text.c_str();
   return error.release();  // the caller's, until eac_error_free
 }
 
@@ -83,7 +86,7 @@ struct eac_job {
 
 extern "C" {
 
-uint32_t eac_abi_version(void) { return 1; }
+uint32_t eac_abi_version(void) { return 2; }
 
 const char* eac_capabilities(void) { return eacopy::Capabilities(); }
 
@@ -177,6 +180,13 @@ void eac_job_snapshot(eac_job* job, eac_counters* counters) {
   counters->errors = sum.errors;
   counters->retries = sum.retries;
   for (int i = 0; i < eacopy::kMethodCount; ++i) counters->methods[i] = sum.methods[i];
+  counters->files_linked = sum.files_linked;
+  counters->bytes_linked = sum.bytes_linked;
+  counters->bytes_skipped = sum.bytes_skipped;
+  counters->bytes_sent = sum.bytes_sent;
+  counters->bytes_received = sum.bytes_received;
+  counters->bytes_packed = sum.bytes_packed;
+  counters->bytes_packed_level = sum.bytes_packed_level;
 }
 
 void eac_job_free(eac_job* job) { delete job; }

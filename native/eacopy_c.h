@@ -76,7 +76,12 @@ enum eac_operation {
   EAC_OPERATION_VERIFY = 20,
   EAC_OPERATION_SAME_FILE = 21,    /* source and destination are one file */
   EAC_OPERATION_SPECIAL_FILE = 22, /* a FIFO, or in a tree a device */
-  EAC_OPERATION_START = 23         /* starting threads, allocating */
+  EAC_OPERATION_START = 23,        /* starting threads, allocating */
+  EAC_OPERATION_CONNECT = 24,      /* reaching a server, and agreeing on a version: nothing was begun */
+  EAC_OPERATION_AUTHENTICATE = 25, /* proving a token or the security file */
+  EAC_OPERATION_SEND = 26,         /* to the peer */
+  EAC_OPERATION_RECEIVE = 27,      /* from the peer: also when it sends what the protocol does not know */
+  EAC_OPERATION_LISTEN = 28        /* a server's address */
 };
 
 /* The state in which a failed or stopped copy left its destination. */
@@ -134,6 +139,7 @@ typedef struct eac_error {
   uint8_t root;              /* the item itself failed, not something inside a tree */
   const char *source;        /* full path as the caller would write it; "" when there is none */
   const char *destination;   /* same */
+  const char *text;          /* what the peer or the library said about it; "" when nothing */
 } eac_error;
 
 typedef struct eac_counters {
@@ -146,7 +152,14 @@ typedef struct eac_counters {
   uint64_t bytes_copied; /* grows while a file is copied; holes are counted */
   uint64_t errors;
   uint64_t retries;
-  uint64_t methods[5]; /* files by eac_method */
+  uint64_t methods[5];   /* files by eac_method */
+  uint64_t files_linked; /* through a server, as all below */
+  uint64_t bytes_linked;
+  uint64_t bytes_skipped;
+  uint64_t bytes_sent; /* on the wire, all connections */
+  uint64_t bytes_received;
+  uint64_t bytes_packed;       /* content bytes that went compressed */
+  uint64_t bytes_packed_level; /* the sum of each such byte's zstd level: divided by bytes_packed, the average */
 } eac_counters;
 
 /* Progress since the last take: `count` records in columns. A record with copied == total and first != 0

@@ -103,6 +103,11 @@ class Operation(enum.IntEnum):
     SAME_FILE = 21
     SPECIAL_FILE = 22
     START = 23
+    CONNECT = 24
+    AUTHENTICATE = 25
+    SEND = 26
+    RECEIVE = 27
+    LISTEN = 28
 
 
 class DestinationState(enum.Enum):
@@ -474,6 +479,11 @@ _WHILE: Dict[Operation, str] = {
     Operation.STAT: "while looking at a file",
     Operation.VERIFY: "while verifying the copy",
     Operation.START: "while starting the copy",
+    Operation.CONNECT: "while connecting to the server",
+    Operation.AUTHENTICATE: "while proving to the server who asks",
+    Operation.SEND: "while sending to the peer",
+    Operation.RECEIVE: "while receiving from the peer",
+    Operation.LISTEN: "while starting the server",
 }
 
 _REMEDY: Dict[ErrorKind, str] = {
@@ -504,6 +514,7 @@ def error_from_failure(
     size: int = 0,
     available: int = 0,
     root: bool = True,
+    text: str = "",
 ) -> EACopyError:
     """Builds the exception for one failed operation: the only place where backends' failures become exceptions.
 
@@ -517,10 +528,11 @@ def error_from_failure(
         size: bytes needed (DISK_FULL) or of the file (FILE_TOO_LARGE).
         available: free bytes (DISK_FULL).
         root: False for something inside a tree.
+        text: what the peer or a library said about it; takes the place of what strerror says.
     """
     kind = kind or classify(number, operation)
     cls = _class_for(kind, number, operation)
-    reason = _reason(number, kind, operation, source, destination, offset, destination_state)
+    reason = _reason(number, kind, operation, source, destination, offset, destination_state, text)
     if issubclass(cls, (SameFileCopyError, SpecialFileCopyError)):
         error: EACopyError = cls(reason)  # shutil raises these with the message alone
     elif issubclass(cls, OSError):
@@ -575,6 +587,7 @@ def _reason(
     destination: Optional[AnyPath],
     offset: int,
     state: Optional[DestinationState],
+    text: str,
 ) -> str:
     if operation is Operation.SAME_FILE:
         return "%r and %r are the same file" % (source, destination)
@@ -582,7 +595,7 @@ def _reason(
         return _special_file(source, destination)
     if operation is Operation.VERIFY and number == 0:
         return "the copy differs from its source (at offset %d)" % offset
-    parts = [os.strerror(number) if number else "failed"]
+    parts = [text or (os.strerror(number) if number else "failed")]
     if kind is ErrorKind.INTERRUPTED:
         parts = ["the copy was cancelled"]
     where = _WHILE.get(operation, "")
@@ -622,7 +635,7 @@ def use_bytes_paths(error: EACopyError) -> None:
         if isinstance(path, str):
             setattr(error, name, os.fsencode(path))
     if isinstance(error, SameFileCopyError):
-        error.args = (_reason(0, error.kind, error.operation, error.filename, error.filename2, 0, None),)
+        error.args = (_reason(0, error.kind, error.operation, error.filename, error.filename2, 0, None, ""),)
 
 
 def tree_error(errors: Sequence[EACopyError]) -> TreeError:

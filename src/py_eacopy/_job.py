@@ -51,6 +51,32 @@ class CopyOptions:
 
 
 @attr.s(frozen=True, slots=True, auto_attribs=True, kw_only=True)
+class Remote:
+    """The server through which a job goes.
+
+    Attributes:
+        host, port: where it listens.
+        push: True: the destination is on the server; False: the source is.
+        directory: the path on the server, "/" between names: "share/dir", or absolute.
+        local_directory: the same place as this machine sees it; None when it does not.
+        token: the shared secret; None without.
+        level: zstd: 0 none, 1 to 22, -1 adapts to the wire.
+        timeout: seconds that the server may be silent.
+        plain: speak plain v20 even to a server that knows more.
+    """
+
+    host: str
+    port: int
+    push: bool
+    directory: bytes
+    local_directory: Optional[bytes] = None
+    token: Optional[str] = attr.ib(default=None, repr=False)
+    level: int = 0
+    timeout: float = 30.0
+    plain: bool = False
+
+
+@attr.s(frozen=True, slots=True, auto_attribs=True, kw_only=True)
 class CopyJob:
     """What to copy, and how.
 
@@ -59,9 +85,12 @@ class CopyJob:
         items: pairs of source and destination as bytes (os.fsencode), read lazily by the coordinating thread.
         options: how.
         filter: trees: asked in the calling thread for each directory before it is copied; None keeps every name.
+        remote: copy the one item through this server. The path that is not local is only for messages. When the server
+            has the source, it knows whether that is a tree.
     """
 
     trees: bool
     items: Iterable[Tuple[bytes, bytes]]
     options: CopyOptions
     filter: Optional[Filter] = None
+    remote: Optional[Remote] = None

@@ -1,6 +1,6 @@
 """What a job did, and how far it is: plain values that callers get."""
 
-from typing import Dict, Mapping, NamedTuple, Tuple
+from typing import Dict, Mapping, NamedTuple, Optional, Tuple
 
 import attr
 
@@ -25,6 +25,9 @@ class CopyReport:
         symlinks_copied: symbolic links copied as links.
         directories_created: directories made at the destination.
         retries: further tries that were needed.
+        bytes_sent, bytes_received: on the wire, to and from a server.
+        compression_level: the average zstd level of what went compressed through a server; 0 when nothing did.
+        server: the server that was used, as it names itself; None when there was none.
         methods: how many files went by which method: "clone", "copy_file_range", "sendfile", "read_write", "system".
         errors: what failed, in the order in which it did; empty when all went well.
         seconds: wall-clock duration.
@@ -43,6 +46,10 @@ class CopyReport:
     symlinks_copied: int = 0
     directories_created: int = 0
     retries: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    compression_level: float = 0.0
+    server: Optional[str] = None
     methods: Mapping[str, int] = attr.Factory(_no_methods)
     errors: Tuple[EACopyError, ...] = ()
     seconds: float = 0.0

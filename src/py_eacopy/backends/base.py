@@ -1,11 +1,13 @@
 """The interface between the strategy layer and an engine. Two implementations, equal in results and errors."""
 
 import abc
-from typing import FrozenSet
+from typing import Callable, FrozenSet, Mapping
 
 from .._control import Control
+from .._errors import UnsupportedError
 from .._job import CopyJob, CopyOptions
 from .._report import CopyReport
+from .._server_options import ServerOptions
 
 #: Results of :meth:`Backend.copy_file`.
 COPIED = 0
@@ -41,3 +43,29 @@ class Backend(abc.ABC):
         An exception out of a callback, the filter or the items' iterator stops the job, removes partial files, and
         comes out unchanged. A cancelled job raises CopyInterruptedError.
         """
+
+    def serve(self, options: ServerOptions, log: Callable[[int, str], None]) -> "RunningServer":
+        """Starts a server, in threads of its own, and returns when it listens.
+
+        Args:
+            options: how.
+            log: takes a level of :mod:`logging` and a line; called in any thread.
+
+        Raises:
+            NetworkError: it cannot listen there.
+        """
+        raise UnsupportedError("the %s backend does not serve" % self.name)
+
+
+class RunningServer(abc.ABC):
+    """A server that listens, until it is stopped."""
+
+    port: int
+
+    @abc.abstractmethod
+    def statistics(self) -> Mapping[str, float]:
+        """What :class:`py_eacopy.ServerStats` lists. Any thread may ask, also after the end."""
+
+    @abc.abstractmethod
+    def stop(self) -> None:
+        """Cuts all connections, removes what is unfinished, and returns when all threads are out. Once is enough."""

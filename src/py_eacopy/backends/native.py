@@ -19,7 +19,7 @@ from .._native import ffi, lib
 from .._report import CopyReport, Snapshot
 from .base import Backend
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 if lib.eac_abi_version() != ABI_VERSION:  # pragma: no cover - a stale build
     raise ImportError(
         "py_eacopy._native was built from another version (ABI %d, needed %d): build it again with pip install ."
@@ -81,6 +81,7 @@ def _take_error(c_error: Any) -> EACopyError:
             size=c_error.size,
             available=c_error.available,
             root=bool(c_error.root),
+            text=ffi.string(c_error.text).decode("utf-8", "replace"),
         )
     finally:
         lib.eac_error_free(c_error)

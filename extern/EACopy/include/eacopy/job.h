@@ -22,6 +22,7 @@ struct Failure {
   std::string source;
   std::string destination;
   bool root = true;  // the item itself failed, not something inside a tree
+  std::string text;  // what the peer said about it
 };
 
 struct Counters {
@@ -35,6 +36,13 @@ struct Counters {
   uint64_t errors = 0;
   uint64_t retries = 0;
   uint64_t methods[kMethodCount] = {};
+  uint64_t files_linked = 0;  // through a server, as all below
+  uint64_t bytes_linked = 0;
+  uint64_t bytes_skipped = 0;
+  uint64_t bytes_sent = 0;  // on the wire
+  uint64_t bytes_received = 0;
+  uint64_t bytes_packed = 0;        // content that went compressed
+  uint64_t bytes_packed_level = 0;  // the sum of its bytes' zstd levels
 };
 
 // Progress records in columns; see eac_progress in the C header for how to read them.
