@@ -208,8 +208,6 @@ async def test_errors_are_those_of_the_blocking_function_and_no_group(backend, t
 async def test_later_functions_say_so(backend):
     for functions in (py_eacopy, EACopy()):
         with pytest.raises(py_eacopy.UnsupportedError):
-            await functions.async_copy_with_server("a", "b", "server")
-        with pytest.raises(py_eacopy.UnsupportedError):
             await functions.async_delta_copy("a", "b", "c")
 
 

@@ -64,8 +64,10 @@ from ._errors import (
     UnsupportedError,
     WriteError,
 )
-from ._later import copy_with_server, create_server, delta_copy
+from ._later import delta_copy
+from ._remote import copy_with_server, server_report
 from ._report import CopyReport, ProgressEvent, Snapshot
+from ._server import EACopyServer, ServerStats, create_server
 from ._shutil import Error, SameFileError, SpecialFileError, copyfileobj, ignore_patterns, move, patched_shutil
 from ._strategy import BackendInfo, backend_info
 from ._tree import copytree
@@ -108,6 +110,7 @@ __all__ = [
     "DiskFullError",
     "EACopy",
     "EACopyError",
+    "EACopyServer",
     "EncodingError",
     "Error",
     "ErrorKind",
@@ -128,6 +131,7 @@ __all__ = [
     "SameFileCopyError",
     "SameFileError",
     "ServerError",
+    "ServerStats",
     "Snapshot",
     "SourceIsDirectoryError",
     "SourceNotFoundError",
@@ -166,5 +170,6 @@ __all__ = [
     "ignore_patterns",
     "move",
     "patched_shutil",
+    "server_report",
     "temporary_config",
 ]

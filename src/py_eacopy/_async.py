@@ -5,11 +5,13 @@ They work on asyncio and on trio. anyio is imported when the first of them is ca
 
 from typing import Any, Callable, Optional, TypeVar, Union, overload
 
-from . import _api, _batch, _later, _tree
+from . import _api, _batch, _later, _remote, _tree
 from ._batch import Pairs
 from ._config import DEFAULT, Config, Default, active, checked
 from ._control import Control
+from ._location import PORT
 from ._paths import BytesPath, StrOrBytesPath, StrPath
+from ._remote import TIMEOUT
 from ._report import CopyReport
 from ._tree import CopyFunction, Ignore
 
@@ -174,13 +176,40 @@ async def async_batch_copytree(
 
 
 async def async_copy_with_server(
-    src: StrOrBytesPath, dst: StrOrBytesPath, server_addr: str, port: int = _later.PORT, **options: Any
+    src: StrOrBytesPath,
+    dst: StrOrBytesPath,
+    server_addr: Optional[str] = None,
+    port: int = PORT,
+    compression_level: Union[int, str, Default] = DEFAULT,
+    *,
+    token: Optional[str] = None,
+    required: bool = True,
+    timeout: float = TIMEOUT,
+    symlinks: Union[bool, Default] = DEFAULT,
+    ignore_dangling_symlinks: bool = False,
+    config: Optional[Config] = None,
+    control: Optional[Control] = None,
 ) -> CopyReport:
-    """Awaitable :func:`copy_with_server`, which this version does not have yet: raises :class:`UnsupportedError`.
+    """Awaitable :func:`copy_with_server`: same arguments, result and errors.
 
-    Cancellation: nothing is started, so there is nothing to stop.
+    Progress and cancellation: as for :func:`async_copytree`; the connections to the server are closed, and it removes
+    what it has half.
     """
-    return _later.copy_with_server(src, dst, server_addr, port, **options)
+    return await awaited(
+        _remote.copy_with_server,
+        config,
+        control,
+        src,
+        dst,
+        server_addr,
+        port,
+        compression_level,
+        token=token,
+        required=required,
+        timeout=timeout,
+        symlinks=symlinks,
+        ignore_dangling_symlinks=ignore_dangling_symlinks,
+    )
 
 
 async def async_delta_copy(

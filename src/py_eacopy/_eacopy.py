@@ -5,13 +5,16 @@ from typing import TYPE_CHECKING, Any, Optional, Type, TypeVar, Union, overload
 
 import attr
 
-from . import _api, _async, _batch, _later, _tree
+from . import _api, _async, _batch, _later, _remote, _tree
 from ._batch import Pairs
 from ._config import DEFAULT, Config, Default, ErrorStrategy, LogLevel, checked
 from ._control import Control, ProgressCallback
 from ._errors import InvalidArgumentError
+from ._location import PORT
 from ._paths import BytesPath, StrOrBytesPath, StrPath
+from ._remote import TIMEOUT
 from ._report import CopyReport
+from ._server import EACopyServer, create_server
 from ._tree import CopyFunction, Ignore
 
 if TYPE_CHECKING:
@@ -192,16 +195,39 @@ class EACopy:
     # With a server, and deltas ----------------------------------------------------------------------------------------
 
     def copy_with_server(
-        self, src: StrOrBytesPath, dst: StrOrBytesPath, server_addr: str, port: int = _later.PORT, **options: Any
+        self,
+        src: StrOrBytesPath,
+        dst: StrOrBytesPath,
+        server_addr: Optional[str] = None,
+        port: int = PORT,
+        compression_level: Union[int, str, Default] = DEFAULT,
+        *,
+        token: Optional[str] = None,
+        required: bool = True,
+        timeout: float = TIMEOUT,
+        symlinks: Union[bool, Default] = DEFAULT,
+        ignore_dangling_symlinks: bool = False,
+        control: Optional[Control] = None,
     ) -> CopyReport:
         """Copies through a server: :func:`py_eacopy.copy_with_server`."""
-        self._open_config()
-        return _later.copy_with_server(src, dst, server_addr, port, **options)
+        return _remote.copy_with_server(
+            src,
+            dst,
+            server_addr,
+            port,
+            compression_level,
+            token=token,
+            required=required,
+            timeout=timeout,
+            symlinks=symlinks,
+            ignore_dangling_symlinks=ignore_dangling_symlinks,
+            config=self._open_config(),
+            control=control,
+        )
 
-    def create_server(self, port: int = _later.PORT, thread_count: int = 4, **options: Any) -> Any:
-        """Makes a server: :func:`py_eacopy.create_server`."""
-        self._open_config()
-        return _later.create_server(port, thread_count, **options)
+    def create_server(self, port: int = PORT, thread_count: int = 4, **options: Any) -> EACopyServer:
+        """Makes a server, in the backend of this instance: :func:`py_eacopy.create_server`."""
+        return create_server(port, thread_count, config=self._open_config(), **options)
 
     def delta_copy(self, src: StrOrBytesPath, dst: StrOrBytesPath, reference: StrOrBytesPath) -> CopyReport:
         """Copies only what differs from a reference: :func:`py_eacopy.delta_copy`."""
@@ -301,11 +327,35 @@ class EACopy:
         )
 
     async def async_copy_with_server(
-        self, src: StrOrBytesPath, dst: StrOrBytesPath, server_addr: str, port: int = _later.PORT, **options: Any
+        self,
+        src: StrOrBytesPath,
+        dst: StrOrBytesPath,
+        server_addr: Optional[str] = None,
+        port: int = PORT,
+        compression_level: Union[int, str, Default] = DEFAULT,
+        *,
+        token: Optional[str] = None,
+        required: bool = True,
+        timeout: float = TIMEOUT,
+        symlinks: Union[bool, Default] = DEFAULT,
+        ignore_dangling_symlinks: bool = False,
+        control: Optional[Control] = None,
     ) -> CopyReport:
         """Awaitable :meth:`copy_with_server`. Cancellation: as for :func:`py_eacopy.async_copy_with_server`."""
-        self._open_config()
-        return await _async.async_copy_with_server(src, dst, server_addr, port, **options)
+        return await _async.async_copy_with_server(
+            src,
+            dst,
+            server_addr,
+            port,
+            compression_level,
+            token=token,
+            required=required,
+            timeout=timeout,
+            symlinks=symlinks,
+            ignore_dangling_symlinks=ignore_dangling_symlinks,
+            config=self._open_config(),
+            control=control,
+        )
 
     async def async_delta_copy(self, src: StrOrBytesPath, dst: StrOrBytesPath, reference: StrOrBytesPath) -> CopyReport:
         """Awaitable :meth:`delta_copy`. Cancellation: as for :func:`py_eacopy.async_delta_copy`."""

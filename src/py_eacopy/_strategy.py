@@ -6,14 +6,14 @@ import inspect
 import logging
 import os
 import threading
-from typing import Dict, FrozenSet, Iterator, Optional, Union
+from typing import Dict, FrozenSet, Iterator, Optional, Sequence, Union
 
 import attr
 
 from ._config import BACKENDS, Config, ErrorStrategy, active, checked
 from ._control import Control, checked_control, logger, refuse_inside_callback
 from ._errors import ConfigurationError, EACopyError, UnsupportedError, tree_error, use_bytes_paths
-from ._job import CopyJob
+from ._job import CopyJob, Remote
 from ._report import CopyReport
 from .backends.base import Backend
 
@@ -66,7 +66,7 @@ def run(job: CopyJob, config: Config, control: Optional[Control] = None, *, as_b
     """
     refuse_inside_callback()
     with serving(control, config) as control:
-        backend = backend_for(config)
+        backend = backend_for(config) if job.remote is None else backend_with(config, *_needs(job.remote))
         control.log(logging.DEBUG, "copying with the %s backend: %s", backend.name, job.options)
         try:
             report = backend.run(job, control)
@@ -136,6 +136,36 @@ def backend_for(config: Config) -> Backend:
         return _picked[asked]
     except KeyError:
         return _pick(config, asked)
+
+
+def backend_with(config: Config, *needed: str) -> Backend:
+    """The backend that a Config asks for, if it has certain capabilities; else the portable one, if that is left open
+    and has them.
+
+    Raises:
+        UnsupportedError: neither has them; the message says which is missing, and the remedy.
+    """
+    backend = backend_for(config)
+    missing = [capability for capability in needed if capability not in backend.capabilities()]
+    if missing and _asked(config) == "auto" and backend.name != "portable":
+        backend = backend_for(config.evolve(backend="portable"))
+        missing = [capability for capability in needed if capability not in backend.capabilities()]
+    if missing:
+        raise UnsupportedError(
+            "the %s backend has no %s here; %s" % (backend.name, missing[0], _REMEDIES.get(missing[0], "take another"))
+        )
+    return backend
+
+
+_REMEDIES = {
+    "zstd": "install backports.zstd (zstandard for Python 3.8), or use compression_level=0",
+    "client": 'take the backend "portable" or "auto"',
+    "server": 'take the backend "portable" or "auto"',
+}
+
+
+def _needs(remote: Remote) -> Sequence[str]:
+    return ("client", "zstd") if remote.level > 0 else ("client",)
 
 
 def _pick(config: Config, key: Union[str, bytes, None]) -> Backend:
