@@ -60,7 +60,10 @@ def first_push(place: Path, config: py_eacopy.Config, runs: int) -> None:
             return push(tree.path, name, port, config)
 
     with daemon(place / "theirs") as rsync_port:
-        contestants = {"py_eacopy": ours, "rsync -a": lambda name: rsync(tree.path, name, rsync_port)}
+        contestants: Dict[str, Contestant] = {
+            "py_eacopy": ours,
+            "rsync -a": lambda name: rsync(tree.path, name, rsync_port),
+        }
         show("push of the library tree, first time", 2, tree.files, measured(contestants, runs, place, fresh=True))
 
 
@@ -103,7 +106,10 @@ def large_file(place: Path, config: py_eacopy.Config, runs: int) -> None:
             return push(file.path, name, port, config)
 
     with daemon(place / "theirs") as rsync_port:
-        contestants = {"py_eacopy": ours, "rsync -a": lambda name: rsync(file.path, name, rsync_port)}
+        contestants: Dict[str, Contestant] = {
+            "py_eacopy": ours,
+            "rsync -a": lambda name: rsync(file.path, name, rsync_port),
+        }
         show("one file of 700 MB", 2, 1, measured(contestants, runs, place, fresh=True))
 
 
@@ -123,7 +129,7 @@ def slow_wire(place: Path, config: py_eacopy.Config, runs: int) -> None:
                 seconds, _ = rsync(tree.path, name, wire.port, "-z")
                 return seconds, wire.bytes
 
-        contestants = {'py_eacopy, level "auto"': ours, "rsync -az": theirs}
+        contestants: Dict[str, Contestant] = {'py_eacopy, level "auto"': ours, "rsync -az": theirs}
         title = f"the library tree over a wire of {_MEGABITS} Mbit/s and {_ROUND_TRIP * 1e3:.0f} ms"
         show(title, 1, tree.files, measured(contestants, min(runs, 3), place, fresh=True))
 

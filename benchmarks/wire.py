@@ -1,4 +1,4 @@
-"""A slow wire on loopback: a relay that limits the rate of all its connections together and delays what it passes on."""
+"""A slow wire on loopback: a relay that delays, and limits the rate of all its connections together."""
 
 import collections
 import socket
