@@ -120,7 +120,7 @@ bool JobContext::WaitBeforeRetry() {
 
 void JobContext::Fail(Worker& worker, const Status& status, std::string source, std::string destination, bool root) {
   if (!status.cancelled()) WorkerCounters::Add(worker.counters->errors, 1);
-  events_.AddFailure({status, std::move(source), std::move(destination), root});
+  events_.AddFailure({status, std::move(source), std::move(destination), root, {}});
 }
 
 void JobContext::FailToStart(std::string source, std::string destination) {
