@@ -22,6 +22,7 @@ class CopyFailure(Exception):
         size: int = 0,
         available: int = 0,
         kind: Optional[ErrorKind] = None,
+        text: str = "",
     ) -> None:
         super().__init__(number, operation)
         self.number = number
@@ -31,6 +32,7 @@ class CopyFailure(Exception):
         self.size = size
         self.available = available
         self.kind = kind or classify(number, operation)
+        self.text = text
 
     @classmethod
     def of_cancellation(cls, state: Optional[DestinationState] = None) -> "CopyFailure":
@@ -57,4 +59,5 @@ class CopyFailure(Exception):
             size=self.size,
             available=self.available,
             root=root,
+            text=self.text,
         )

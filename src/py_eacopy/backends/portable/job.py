@@ -1,24 +1,21 @@
-"""One job: items go in, workers copy, and the calling thread coordinates: it alone calls the caller back."""
+"""One job: items go in, workers copy, and the calling thread coordinates."""
 
 import errno
 import os
-import queue
-import threading
 import time
-from typing import Any, Dict, List, Sequence
+from typing import Dict, List
 
-from ..._control import Control, calling_back
-from ..._errors import EACopyError, Operation, error_from_failure
+from ..._control import Control
+from ..._errors import Operation, error_from_failure
 from ..._job import CopyJob
 from ..._report import CopyReport, Snapshot
 from . import system
+from .coordinator import Coordinator
 from .directory import DirectoryCache
-from .failure import Cancelled, CopyFailure
 from .limits import share_descriptors
-from .progress import ProgressBoard
 from .scheduler import Scheduler, Task
 from .tree import Tree
-from .worker import WAIT_STEP, Place, Worker
+from .worker import Place, Worker
 
 #: How long the coordinator sleeps at most, so that progress is fresh. Seconds.
 _TICK = 0.05
@@ -41,58 +38,28 @@ class _FileItem(Task):
         job.end_item(worker, failed=not copied)
 
 
-class _Question:
-    """Which names are to be left out of a directory."""
-
-    def __init__(self, directory: bytes, names: List[bytes]) -> None:
-        self.directory = directory
-        self.names = names
-        self.answer: queue.SimpleQueue[Sequence[bool]] = queue.SimpleQueue()
-
-
-class Job:
+class Job(Coordinator):
     """Runs a :class:`CopyJob`. All attributes but those of the coordinator are for the workers.
 
     Attributes:
-        cancelled: everybody is to stop.
         refuses_items: an item failed, and no further one is to be begun.
-        lock: guards what workers share; the coordinator never takes it.
-        board: where progress goes; None when nobody wants it.
     """
 
     def __init__(self, job: CopyJob, control: Control, backend: str) -> None:
-        self.options = job.options
-        self.filter = job.filter
-        self.retry_count = job.options.retry_count if job.options.error_strategy == "retry" else 0
-        self.cancelled = False
+        super().__init__(job, control)
         self.refuses_items = False
-        self.lock = threading.Lock()
-        self.board = ProgressBoard(control.progress, self._wake) if control.progress is not None else None
-        self._trees = job.trees
         self._items = iter(job.items)
-        self._control = control
         self._backend = backend
         threads, directories = share_descriptors(job.options.thread_count)
         self.shares_directories = threads > 1
         self.cache = DirectoryCache(directories)
         self.scheduler = Scheduler(threads, self._make_worker, self._crashed)
         self._workers: List[Worker] = []
-        self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._awake = False  # a wake-up is in the inbox
-        self._errors: List[EACopyError] = []
-        self._interruptions: List[EACopyError] = []
         self._items_added = 0
         self._started = 0.0  # when threads were started last
         self._served = time.monotonic()  # when the workers were listened to last
 
     # For the workers -------------------------------------------------------------------------------------------
-
-    def failed(self, error: EACopyError) -> None:
-        self._inbox.put(error)
-
-    def interrupted(self, error: EACopyError) -> None:
-        """A copy was stopped because the job was cancelled."""
-        self._interruptions.append(error)
 
     def end_item(self, worker: Worker, *, failed: bool) -> None:
         if failed and self.options.error_strategy != "ignore":
@@ -101,30 +68,7 @@ class Job:
         if self.scheduler.items_waiting <= _ITEMS_LOW:
             self._wake()
 
-    def ask_filter(self, directory: bytes, names: List[bytes]) -> Sequence[bool]:
-        """Has the coordinator ask the caller which names to leave out."""
-        question = _Question(directory, names)
-        self._inbox.put(question)
-        while not self.cancelled:
-            try:
-                return question.answer.get(timeout=WAIT_STEP)
-            except queue.Empty:
-                continue
-        raise Cancelled
-
-    def _wake(self) -> None:
-        if not self._awake:
-            self._awake = True
-            self._inbox.put(None)
-
-    def _crashed(self, error: BaseException) -> None:
-        self._inbox.put(_Crash(error))
-
     # For any thread --------------------------------------------------------------------------------------------
-
-    def cancel(self) -> None:
-        self.cancelled = True
-        self._inbox.put(None)
 
     def snapshot(self) -> Snapshot:
         workers = list(self._workers)
@@ -166,7 +110,7 @@ class Job:
             self._start_threads()
             if not more and sum(worker.items_done for worker in self._workers) == self._items_added:
                 return
-            self._wait()
+            self._wait(_TICK)
 
     def _add_items(self) -> bool:
         """Reads items ahead; False when there are no more, or none is wanted."""
@@ -210,52 +154,14 @@ class Job:
                 return
             wanted -= 1
 
-    def _wait(self) -> None:
-        """Sleeps until a worker has something to say, and serves it."""
-        try:
-            message = self._inbox.get(timeout=_TICK)
-        except queue.Empty:
-            message = None
-        self._awake = False
-        self._take(message)
-        self._take_messages()
-
     def _take_messages(self) -> None:
-        while True:
-            try:
-                message = self._inbox.get_nowait()
-            except queue.Empty:
-                break
-            self._take(message)
+        super()._take_messages()
         self._served = time.monotonic()
-        if self.board is not None and not self.cancelled:
-            with calling_back():
-                self.board.deliver()
-
-    def _take(self, message: Any) -> None:
-        if isinstance(message, EACopyError):
-            self._errors.append(message)
-            self._control.record(message)
-        elif isinstance(message, _Question):
-            assert self.filter is not None
-            if not self.cancelled:
-                message.answer.put(self.filter(message.directory, message.names))
-        elif isinstance(message, _Crash):
-            raise message.error
 
     def _make_worker(self) -> Worker:
         worker = Worker(self)
         self._workers.append(worker)
         return worker
-
-    def _interrupted_error(self) -> EACopyError:
-        """That of a file which was stopped half-way, if there is one."""
-        partial = next((error for error in self._interruptions if error.destination == "partial"), None)
-        if partial is not None:
-            return partial
-        if self._interruptions and not self._trees:
-            return self._interruptions[0]
-        return CopyFailure.of_cancellation().to_error(None, None, root=True)
 
     def _report(self, seconds: float) -> CopyReport:
         workers = self._workers
@@ -276,8 +182,3 @@ class Job:
             seconds=seconds,
             backend=self._backend,
         )
-
-
-class _Crash:
-    def __init__(self, error: BaseException) -> None:
-        self.error = error

@@ -3,6 +3,7 @@
 import time
 from typing import TYPE_CHECKING, Dict, Optional, Tuple
 
+from .coordinator import WAIT_STEP
 from .directory import OUT_OF_DESCRIPTORS, PATIENCE, PATIENCE_STEP
 from .failure import Cancelled, CopyFailure
 from .file_copy import FileCopier
@@ -11,9 +12,6 @@ from .monitor import Monitor
 if TYPE_CHECKING:
     from .job import Job
     from .progress import Flight
-
-#: How often a wait looks whether the job is to stop. Seconds.
-WAIT_STEP = 0.02
 
 
 class Place:
