@@ -9,10 +9,12 @@ from typing import List, Optional
 
 import py_eacopy
 
+from . import async_overhead, machine, places, report, works
 from . import floor as bare
-from . import machine, places, report
 from .measure import Result, Runner
-from .works import WORKS, Setting
+from .works import Setting
+
+WORKS = {**works.WORKS, **async_overhead.WORKS}
 
 
 def main(arguments: Optional[List[str]] = None) -> None:
@@ -36,13 +38,13 @@ def main(arguments: Optional[List[str]] = None) -> None:
         runner = Runner(runs=asked.runs or (3 if asked.quick else 7), patience=asked.patience)
         setting = Setting(runner=runner, config=config, floor=floor, quick=asked.quick)
         for name in asked.where:
-            works = [work for work in asked.work if name in WORKS[work][1]]
-            if not works:
+            chosen = [work for work in asked.work if name in WORKS[work][1]]
+            if not chosen:
                 continue
             with places.open_place(name, memory) as place:
                 if place is None:
                     continue
-                for work in works:
+                for work in chosen:
                     for result in WORKS[work][0](setting, place):
                         results.append(result)
                         print(report.as_text(result), flush=True)

@@ -3,11 +3,9 @@
 import contextlib
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any, Awaitable, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
-import anyio.to_thread
 import attr
 
 import py_eacopy
@@ -48,16 +46,16 @@ Work = Callable[[Setting, Place], Iterator[Result]]
 
 def library(setting: Setting, place: Place) -> Iterator[Result]:
     """The interpreter's own library tree."""
-    with _data(place, data.library_tree) as tree:
-        figures = _copy_tree(setting, place, tree, contestants.trees(setting.config, setting.floor))
+    with data_at(place, data.library_tree) as tree:
+        figures = copy_tree(setting, place, tree, contestants.trees(setting.config, setting.floor))
         targets = _tree_targets(setting, place, 4, 2, 4.5)
         yield Result("library", place.name, tree.describe(), "ms", figures, targets)
 
 
 def small_files(setting: Setting, place: Place) -> Iterator[Result]:
     """50,000 files of 1 KB in 500 folders."""
-    with _data(place, lambda path: data.small_files(path, setting.share(500), 100, 1024)) as tree:
-        figures = _copy_tree(setting, place, tree, contestants.trees(setting.config, setting.floor))
+    with data_at(place, lambda path: data.small_files(path, setting.share(500), 100, 1024)) as tree:
+        figures = copy_tree(setting, place, tree, contestants.trees(setting.config, setting.floor))
         targets = _tree_targets(setting, place, 6, 2.5, 3.5)
         yield Result("small-files", place.name, tree.describe(), "ms", figures, targets)
 
@@ -65,17 +63,17 @@ def small_files(setting: Setting, place: Place) -> Iterator[Result]:
 def portable(setting: Setting, place: Place) -> Iterator[Result]:
     """The library tree in pure Python."""
     config = setting.config.with_backend("portable")
-    with _data(place, data.library_tree) as tree:
+    with data_at(place, data.library_tree) as tree:
         copiers = contestants.trees(config, None)[:2]
         targets = [Target("times", 1, "shutil.copytree")]
-        figures = _copy_tree(setting, place, tree, copiers)
+        figures = copy_tree(setting, place, tree, copiers)
         yield Result("portable", place.name, tree.describe(), "ms", figures, targets)
 
 
 def small_file(setting: Setting, place: Place) -> Iterator[Result]:
     """One file of 4 KB, per call."""
     count = setting.share(10_000)
-    with _data(place, lambda path: data.one_file(path, 4096)) as file:
+    with data_at(place, lambda path: data.one_file(path, 4096)) as file:
         figures = setting.runner.alternate(
             contestants.small_file(setting.config, setting.floor, count),
             file.path,
@@ -94,7 +92,7 @@ def large_file(setting: Setting, place: Place) -> Iterator[Result]:
     """One file of 700 MB; where the file system can clone, with cloning forbidden, and then with it."""
     clones = place.name == "xfs"
     config = setting.config.with_reflink("never") if clones else setting.config
-    with _data(place, lambda path: data.one_file(path, setting.share(700_000_000))) as file:
+    with data_at(place, lambda path: data.one_file(path, setting.share(700_000_000))) as file:
         figures = _copy_file(setting, place, file, contestants.large_file(config, setting.floor))
         targets = {"tmpfs": [Target("times", 1.3, "cp")], "xfs": [Target("times", 1.4, "cp --reflink=never")]}
         what = file.describe() + (", cloning forbidden" if clones else "")
@@ -116,7 +114,7 @@ def memory(setting: Setting, place: Place) -> Iterator[Result]:
     keywords = f"thread_count={setting.config.thread_count}, backend={setting.config.backend!r}"
     script = f"import sys, py_eacopy\npy_eacopy.copytree(sys.argv[1], sys.argv[2], config=py_eacopy.Config({keywords}))"
     figures = Figures(contestants.label(setting.config))
-    with _data(place, lambda path: data.small_files(path, setting.share(2000), 100, 100)) as tree:
+    with data_at(place, lambda path: data.small_files(path, setting.share(2000), 100, 100)) as tree:
         for _ in range(min(setting.runner.runs, 3)):
             bare = _peak_megabytes("pass")
             figures.values.append(_peak_megabytes(script, str(tree.path), str(place.path / "copy")) - bare)
@@ -154,46 +152,9 @@ def progress(setting: Setting, place: Place) -> Iterator[Result]:
         Contestant(f"{without}, callback", contestants.calling(py_eacopy.copytree, config=config)),
         Contestant(without, contestants.calling(py_eacopy.copytree, config=setting.config)),
     ]
-    with _data(place, data.library_tree) as tree:
-        figures = _copy_tree(setting, place, tree, copiers)
+    with data_at(place, data.library_tree) as tree:
+        figures = copy_tree(setting, place, tree, copiers)
         yield Result("progress", place.name, tree.describe(), "ms", figures, [Target("within", 1.1, without)])
-
-
-def asynchronous(setting: Setting, place: Place) -> Iterator[Result]:
-    """The cost of awaiting a tree, and a small file, on each event loop that is installed."""
-    config = setting.config
-    direct = contestants.label(config)
-    count = setting.share(2000)
-    with _data(place, data.library_tree) as tree:
-        copiers = [Contestant(direct, contestants.calling(py_eacopy.copytree, config=config))]
-        loops = _event_loops()
-        for loop in loops:
-            run = _awaiting(loop, py_eacopy.async_copytree, config=config)
-            copiers.append(Contestant(f"async_copytree ({loop})", run))
-        figures = _copy_tree(setting, place, tree, copiers)
-        for mine in figures[1:]:
-            targets = [Target("within", 1.05, direct)]
-            yield Result("async-tree", place.name, tree.describe(), "ms", [mine, figures[0]], targets)
-
-    async def in_thread(source: str, destination: str) -> None:
-        await anyio.to_thread.run_sync(lambda: py_eacopy.copy(source, destination, config=config))
-
-    with _data(place, lambda path: data.one_file(path, 4096)) as file:
-        for loop in loops:
-            run = _awaiting_often(loop, count, py_eacopy.async_copy, config=config)
-            figures = setting.runner.alternate(
-                [
-                    Contestant(f"async_copy ({loop})", run),
-                    Contestant("anyio.to_thread", _awaiting_often(loop, count, in_thread)),
-                ],
-                file.path,
-                place.path / "copies",
-                memory=count * 8192,
-                scale=_MICRO,
-                check=lambda source, destination: data.check_copy(source, destination / f"copy{count - 1}"),
-            )
-            what = f"4,096 bytes, {count:,} calls a run"
-            yield Result("async-file", place.name, what, "us", figures, [Target("within", 2, "anyio.to_thread")])
 
 
 #: Name: (work, the places where it is measured).
@@ -206,12 +167,12 @@ WORKS: Dict[str, Tuple[Work, Tuple[str, ...]]] = {
     "import": (import_time, ("tmpfs",)),
     "portable": (portable, ("tmpfs", "ext4")),
     "progress": (progress, ("tmpfs",)),
-    "async": (asynchronous, ("tmpfs",)),
 }
 
 
 @contextlib.contextmanager
-def _data(place: Place, make: Callable[[Path], data.Data]) -> Iterator[data.Data]:
+def data_at(place: Place, make: Callable[[Path], data.Data]) -> Iterator[data.Data]:
+    """What `make` made at a place, removed afterwards."""
     path = place.path / "source"
     made = make(path)
     try:
@@ -229,7 +190,8 @@ def _tree_targets(setting: Setting, place: Place, shutil_: float, cp: float, rsy
     ]
 
 
-def _copy_tree(setting: Setting, place: Place, tree: data.Data, copiers: List[Contestant]) -> List[Figures]:
+def copy_tree(setting: Setting, place: Place, tree: data.Data, copiers: List[Contestant]) -> List[Figures]:
+    """Lets all of them copy a tree in turn, and checks their copies."""
     needed = tree.size + tree.files * 8192
     return setting.runner.alternate(copiers, tree.path, place.path / "copy", memory=needed, scale=_MILLI)
 
@@ -243,45 +205,3 @@ def _peak_megabytes(script: str, *arguments: str) -> float:
     script += "\nprint(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     done = subprocess.run([sys.executable, "-c", script, *arguments], check=True, stdout=subprocess.PIPE)
     return int(done.stdout.split()[1]) * 1024 / 1e6
-
-
-def _event_loops() -> List[str]:
-    loops = ["asyncio"]
-    with contextlib.suppress(ImportError):
-        import trio
-
-        loops.append(trio.__name__)
-    return loops
-
-
-def _run_in(loop: str, function: Callable[[], Awaitable[float]]) -> float:
-    return anyio.run(function, backend=loop)
-
-
-def _awaiting(loop: str, function: Callable[..., Awaitable[Any]], **keywords: Any) -> Callable[[Path, Path], float]:
-    def run(source: Path, destination: Path) -> float:
-        async def main() -> float:
-            start = time.perf_counter()
-            await function(str(source), str(destination), **keywords)
-            return time.perf_counter() - start
-
-        return _run_in(loop, main)
-
-    return run
-
-
-def _awaiting_often(
-    loop: str, count: int, function: Callable[..., Awaitable[Any]], **keywords: Any
-) -> Callable[[Path, Path], float]:
-    def run(source: Path, destination: Path) -> float:
-        async def main() -> float:
-            destination.mkdir()
-            names = [str(destination / f"copy{number}") for number in range(count)]
-            start = time.perf_counter()
-            for name in names:
-                await function(str(source), name, **keywords)
-            return (time.perf_counter() - start) / count
-
-        return _run_in(loop, main)
-
-    return run
