@@ -74,14 +74,17 @@ enum eac_operation {
   EAC_OPERATION_REMOVE = 18,
   EAC_OPERATION_STAT = 19,
   EAC_OPERATION_VERIFY = 20,
-  EAC_OPERATION_SAME_FILE = 21,    /* source and destination are one file */
-  EAC_OPERATION_SPECIAL_FILE = 22, /* a FIFO, or in a tree a device */
-  EAC_OPERATION_START = 23,        /* starting threads, allocating */
-  EAC_OPERATION_CONNECT = 24,      /* reaching a server, and agreeing on a version: nothing was begun */
-  EAC_OPERATION_AUTHENTICATE = 25, /* proving a token or the security file */
-  EAC_OPERATION_SEND = 26,         /* to the peer */
-  EAC_OPERATION_RECEIVE = 27,      /* from the peer: also when it sends what the protocol does not know */
-  EAC_OPERATION_LISTEN = 28        /* a server's address */
+  EAC_OPERATION_SAME_FILE = 21,      /* source and destination are one file */
+  EAC_OPERATION_SPECIAL_FILE = 22,   /* a FIFO, or in a tree a device */
+  EAC_OPERATION_START = 23,          /* starting threads, allocating */
+  EAC_OPERATION_CONNECT = 24,        /* reaching a server, and agreeing on a version: nothing was begun */
+  EAC_OPERATION_AUTHENTICATE = 25,   /* proving a token or the security file */
+  EAC_OPERATION_SEND = 26,           /* to the peer */
+  EAC_OPERATION_RECEIVE = 27,        /* from the peer: also when it sends what the protocol does not know */
+  EAC_OPERATION_LISTEN = 28,         /* a server's address */
+  EAC_OPERATION_OPEN_REFERENCE = 29, /* of a delta */
+  EAC_OPERATION_READ_REFERENCE = 30,
+  EAC_OPERATION_READ_PATCH = 31
 };
 
 /* The state in which a failed or stopped copy left its destination. */

@@ -108,6 +108,9 @@ class Operation(enum.IntEnum):
     SEND = 26
     RECEIVE = 27
     LISTEN = 28
+    OPEN_REFERENCE = 29
+    READ_REFERENCE = 30
+    READ_PATCH = 31
 
 
 class DestinationState(enum.Enum):
@@ -484,6 +487,9 @@ _WHILE: Dict[Operation, str] = {
     Operation.SEND: "while sending to the peer",
     Operation.RECEIVE: "while receiving from the peer",
     Operation.LISTEN: "while starting the server",
+    Operation.OPEN_REFERENCE: "while opening the reference",
+    Operation.READ_REFERENCE: "while reading the reference",
+    Operation.READ_PATCH: "while reading the patch",
 }
 
 _REMEDY: Dict[ErrorKind, str] = {

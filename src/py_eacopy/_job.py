@@ -77,6 +77,24 @@ class Remote:
 
 
 @attr.s(frozen=True, slots=True, auto_attribs=True, kw_only=True)
+class Delta:
+    """What a job makes with the help of a reference.
+
+    Attributes:
+        action: "copy": the destination becomes the source; "create": the destination becomes the patch that makes the
+            source out of the reference; "apply": the source is such a patch, and the destination what it makes.
+        reference: the path of the older version.
+        level: zstd's level of a new patch, 1 to 22.
+        allow_unchecked: apply a patch that has no checksum.
+    """
+
+    action: str
+    reference: bytes
+    level: int = 3
+    allow_unchecked: bool = False
+
+
+@attr.s(frozen=True, slots=True, auto_attribs=True, kw_only=True)
 class CopyJob:
     """What to copy, and how.
 
@@ -87,6 +105,7 @@ class CopyJob:
         filter: trees: asked in the calling thread for each directory before it is copied; None keeps every name.
         remote: copy the one item through this server. The path that is not local is only for messages. When the server
             has the source, it knows whether that is a tree.
+        delta: make the one item with the help of a reference.
     """
 
     trees: bool
@@ -94,3 +113,4 @@ class CopyJob:
     options: CopyOptions
     filter: Optional[Filter] = None
     remote: Optional[Remote] = None
+    delta: Optional[Delta] = None

@@ -25,6 +25,7 @@ class CopyReport:
         symlinks_copied: symbolic links copied as links.
         directories_created: directories made at the destination.
         retries: further tries that were needed.
+        bytes_read: bytes read from the source and the reference by :func:`delta_copy`.
         bytes_sent, bytes_received: on the wire, to and from a server.
         compression_level: the average zstd level of what went compressed through a server; 0 when nothing did.
         server: the server that was used, as it names itself; None when there was none.
@@ -43,6 +44,7 @@ class CopyReport:
     files_removed: int = 0
     bytes_reused: int = 0
     bytes_written: int = 0
+    bytes_read: int = 0
     symlinks_copied: int = 0
     directories_created: int = 0
     retries: int = 0

@@ -14,7 +14,7 @@ using eacopy::Status;
 
 namespace {
 
-constexpr int kOperations = static_cast<int>(Operation::kListen) + 1;
+constexpr int kOperations = static_cast<int>(Operation::kReadPatch) + 1;
 
 struct Row {
   int error_number;

@@ -63,11 +63,14 @@ enum class Operation : uint8_t {
   kSameFile = 21,
   kSpecialFile = 22,
   kStart = 23,
-  kConnect = 24,       // reaching a server, and agreeing on a version: nothing was begun
-  kAuthenticate = 25,  // proving a token or the security file
-  kSend = 26,          // to the peer
-  kReceive = 27,       // from the peer: also when it sends what the protocol does not know
-  kListen = 28,        // a server's address
+  kConnect = 24,        // reaching a server, and agreeing on a version: nothing was begun
+  kAuthenticate = 25,   // proving a token or the security file
+  kSend = 26,           // to the peer
+  kReceive = 27,        // from the peer: also when it sends what the protocol does not know
+  kListen = 28,         // a server's address
+  kOpenReference = 29,  // of a delta
+  kReadReference = 30,
+  kReadPatch = 31,
 };
 
 // What a failed or stopped copy left at its destination. The values are those of enum eac_destination.
