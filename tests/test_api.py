@@ -573,7 +573,7 @@ def test_a_failing_file_is_tried_again(backend, source, target):
     late = source.parent / "late.bin"
     timer = threading.Timer(0.2, lambda: os.rename(str(source), str(late)))
     timer.start()
-    config = Config(error_strategy="retry", retry_count=100, retry_delay=0.02)
+    config = Config(error_strategy="retry", retry_count=1000, retry_delay=0.02)
     try:
         py_eacopy.copyfile(late, target, config=config)
     finally:

@@ -30,6 +30,8 @@ MEMORY = "/dev/shm"
 SIZE = 1 << 30
 #: The promise is 100 ms on a quiet machine; this bound is for a busy one. The figure itself is printed.
 BOUND = 5.0
+#: What no copy comes to the end of, so that a timeout is never too late, however busy the machine.
+ENDLESS = "/dev/zero"
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +89,7 @@ only_asyncio = pytest.mark.parametrize(
 )
 
 
-async def until_under_way(control, least=SIZE // 10):
+async def until_under_way(control, least=SIZE // 100):
     """Returns when so many bytes have been copied."""
     with anyio.fail_after(20):
         while control.snapshot().bytes_copied < least:
@@ -113,7 +115,7 @@ class Stopped:
             print(" [%.1f ms]" % (seconds * 1000), end="")
         assert seconds < BOUND
         # The copy's own threads are out; the kernel may need a moment to take them away.
-        end = time.monotonic() + 1
+        end = time.monotonic() + BOUND
         while leaks.threads() > self.threads:
             assert time.monotonic() < end, "a thread goes on"
             time.sleep(0.001)
@@ -441,7 +443,7 @@ async def test_the_loop_goes_on_while_a_large_file_is_copied(backend, large, tar
         group.cancel_scope.cancel()
     with capsys.disabled():
         print(" [%d ticks, latest by %.1f ms]" % (len(late), max(late) * 1000), end="")
-    assert len(late) > 10 and max(late) < 2.0
+    assert len(late) > 3 and max(late) < 2.0
 
 
 # Cancelling -----------------------------------------------------------------------------------------------------------
@@ -494,14 +496,14 @@ async def test_a_cancelled_scope_stops_trees_and_batches(backend, memory, large,
 
 
 @on_linux
-async def test_a_timeout_stops_a_copy_and_is_raised_as_one(backend, large, target, stopped):
+async def test_a_timeout_stops_a_copy_and_is_raised_as_one(backend, target, stopped):
     stopped.tell(lambda: None)
     with pytest.raises(TimeoutError):
         with anyio.fail_after(0.03):
-            await py_eacopy.async_copyfile(large, target + "/copy")
+            await py_eacopy.async_copyfile(ENDLESS, target + "/copy")
     stopped.check(target)
     with anyio.move_on_after(0.03) as scope:
-        await py_eacopy.async_copyfile(large, target + "/copy")
+        await py_eacopy.async_copyfile(ENDLESS, target + "/copy")
     assert scope.cancelled_caught and os.listdir(target) == []
 
 
@@ -668,10 +670,10 @@ async def test_task_cancel_while_a_failed_callback_ends_the_copy_is_not_lost(bac
 
 @only_asyncio
 @on_linux
-async def test_wait_for_waits_for_the_copy(backend, anyio_backend, large, target, stopped):
+async def test_wait_for_waits_for_the_copy(backend, anyio_backend, target, stopped):
     stopped.tell(lambda: None)
     with pytest.raises(asyncio.TimeoutError):
-        await asyncio.wait_for(py_eacopy.async_copyfile(large, target + "/copy"), 0.03)
+        await asyncio.wait_for(py_eacopy.async_copyfile(ENDLESS, target + "/copy"), 0.03)
     stopped.check(target)
 
 
@@ -682,7 +684,7 @@ async def test_asyncio_timeout_and_task_group(backend, anyio_backend, large, tar
     stopped.tell(lambda: None)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.03):
-            await py_eacopy.async_copyfile(large, target + "/copy")
+            await py_eacopy.async_copyfile(ENDLESS, target + "/copy")
     stopped.check(target)
     assert asyncio.current_task().cancelling() == 0
     control = Control()

@@ -176,17 +176,19 @@ def test_it_serves_one_call_at_a_time_and_again_when_that_is_over(backend, large
     errors = []
 
     def other():
-        while not control.snapshot().bytes_copied:
-            time.sleep(0.001)
         try:
             py_eacopy.copyfile(large + "/small", target + "/other", control=control)
         except py_eacopy.InvalidArgumentError as error:
             errors.append(str(error))
 
-    thread = threading.Thread(target=other)
-    thread.start()
-    py_eacopy.copyfile(large + "/tree/large", target + "/copy", control=control)
-    thread.join()
+    def meanwhile(copied, total, filename):
+        if copied == 0:
+            thread = threading.Thread(target=other)
+            thread.start()
+            thread.join()
+
+    config = Config(progress_callback=meanwhile)
+    py_eacopy.copyfile(large + "/tree/large", target + "/copy", config=config, control=control)
     assert errors == ["this Control serves another call already; give each call one of its own"]
     assert os.listdir(target) == ["copy"]
     py_eacopy.copyfile(large + "/small", target + "/other", control=control)

@@ -76,16 +76,18 @@ def test_importing_leaves_out_what_is_not_needed_yet():
 
 
 def test_importing_takes_less_than_60_milliseconds(tmp_path):
-    code = "import time; t = time.process_time(); import py_eacopy; print(time.process_time() - t)"
+    """On a machine that is slow, or busy: not much longer than importing asyncio, which takes about as long."""
+    code = "import time; t = time.process_time(); import %s; print(time.process_time() - t)"
     compiled = {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
     # Processor time, and the best of some runs: the first one compiles, and a busy machine only makes it longer.
-    best = 1.0
+    best = asyncio = 1.0
     for _ in range(30):
-        best = min(best, float(run_python("-c", code, **compiled).stdout))
+        best = min(best, float(run_python("-c", code % "py_eacopy", **compiled).stdout))
         if best < 0.060:
             break
+        asyncio = min(asyncio, float(run_python("-c", code % "asyncio", **compiled).stdout))
     print("import py_eacopy: %.1f ms" % (best * 1000))
-    assert best < 0.060
+    assert best < max(0.060, 1.3 * asyncio if asyncio < 1.0 else 0)
 
 
 def test_package_is_typed():

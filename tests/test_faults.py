@@ -474,14 +474,14 @@ def test_a_write_that_takes_nothing_for_a_moment_is_survived(place):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_calls_that_move_nothing_for_ever_end_in_an_error(place, method):
-    outcome = place.copy(*METHODS[method], rule("copy_file_range|sendfile|write", "zero"), timeout=10)
+    outcome = place.copy(*METHODS[method], rule("copy_file_range|sendfile|write", "zero"), timeout=30)
     assert outcome.injected()
     assert outcome.signal != signal.SIGALRM, "it loops for ever"
     place.assert_failed(outcome)
 
 
 def test_a_source_that_ends_before_its_size_is_not_waited_for(place):
-    outcome = place.copy(*METHODS["write"], rule("read", "zero", path="source.bin"), timeout=10)
+    outcome = place.copy(*METHODS["write"], rule("read", "zero", path="source.bin"), timeout=30)
     assert outcome.signal != signal.SIGALRM, "it loops for ever"
     # Its size says 4 MB, its contents say nothing: an empty copy is as true as a report.
     assert outcome.error is not None or trees.read(place.destination) == b""
@@ -505,7 +505,7 @@ def test_the_search_for_holes_ends_when_the_file_changes_meanwhile(place, change
     trees.make_sparse(place.source, 16 << 20, ((1 << 20, b"a" * 9000), (5 << 20, b"b" * 9000), (12 << 20, b"c" * 9000)))
     before = trees.read(place.source)
     swap = rule("seek_data|seek_hole", run=f"{change} '{place.source}'", skip=skip, count=1)
-    outcome = place.copy(swap, timeout=10)
+    outcome = place.copy(swap, timeout=30)
     assert outcome.signal != signal.SIGALRM, "it loops for ever"
     if outcome.error is not None:
         assert outcome.error.is_a("EACopyError"), outcome

@@ -443,7 +443,7 @@ def test_a_file_larger_than_the_file_system_can_hold_is_reported_with_its_size(c
     source, target = join(mounts.shared("xfs"), "source"), join(mounts.shared("ext4"), "target")
     size = 17 << 40  # ext4 ends at 16 TiB
     trees.make_sparse(source, size, ((size - 5, b"end"),))
-    outcome = call("copyfile", source, target, timeout=10)
+    outcome = call("copyfile", source, target, timeout=30)
     assert outcome.error is not None and outcome.error.is_a("FileTooLargeError"), outcome
     assert outcome.error.errno == errno.EFBIG and outcome.error.size == size
     assert not os.path.exists(target)

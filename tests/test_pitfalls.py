@@ -639,7 +639,7 @@ def test_a_source_file_exchanged_for_something_else_at_any_moment_is_not_followe
     for index in range(total):
         race.build()
         swap = rule("*", run=race.exchange(race.tree + "/sub/leaf", command), skip=index, count=1, path=race.tree)
-        outcome = place.call("copytree", race.tree, race.copy, keywords=keywords, rules=[swap], timeout=5)
+        outcome = place.call("copytree", race.tree, race.copy, keywords=keywords, rules=[swap], timeout=30)
         exchanged += os.path.lexists(race.moved)
         assert outcome.signal != signal.SIGALRM, (index, "it waits for the FIFO")
         assert outcome.error is None or outcome.error.is_a("EACopyError"), outcome
@@ -972,7 +972,7 @@ def test_a_fifo_is_refused_at_once(place, function, which):
     pipe = os.path.join(place.directory, "pipe")
     os.mkfifo(pipe)
     arguments = (pipe, place.destination) if which == "source" else (place.source, pipe)
-    outcome = place.call(function, *arguments, timeout=5)
+    outcome = place.call(function, *arguments, timeout=30)
     assert outcome.signal != signal.SIGALRM, "it waits for the other end"
     assert outcome.error is not None and outcome.error.is_a("SpecialFileError", "EACopyError"), outcome
     assert stat.S_ISFIFO(os.stat(pipe).st_mode) and not os.path.exists(place.destination)
@@ -994,7 +994,7 @@ def test_a_fifo_a_socket_and_a_device_in_a_tree_are_named_and_the_rest_is_copied
     if os.geteuid() == 0:
         os.mknod(tree + "/device", 0o666 | stat.S_IFCHR, os.makedev(1, 5))  # never-ending zeros
         expected["device"] = "SpecialFileError"
-    outcome = place.call("copytree", tree, tree + ".copy", timeout=10)
+    outcome = place.call("copytree", tree, tree + ".copy", timeout=30)
     assert outcome.signal != signal.SIGALRM, "it waits for one of them, or copies zeros without end"
     assert outcome.error is not None and outcome.error.is_a("Error"), outcome
     failed = {os.path.basename(triple[0]): error for triple, error in zip(outcome.error.triples, outcome.error.errors)}
@@ -1044,7 +1044,7 @@ def test_loops_of_links_end_and_are_named_when_links_are_followed(place, how):
     }[how]
     for target, name in links:
         os.symlink(target, os.path.join(tree, name))
-    outcome = place.call("copytree", tree, tree + ".copy", timeout=10)
+    outcome = place.call("copytree", tree, tree + ".copy", timeout=30)
     assert outcome.signal != signal.SIGALRM, "it follows the loop"
     assert outcome.error is not None and outcome.error.is_a("Error"), outcome
     assert sorted(triple[0] for triple in outcome.error.triples) == sorted(
@@ -1087,7 +1087,7 @@ def test_a_tree_copied_into_itself_ends_and_holds_what_was_there_before(place, t
     if below == "through a link":
         os.symlink(tree + "/sub", place.directory + "/link")
         target = place.directory + "/link/copy"
-    outcome = place.call("copytree", tree, target, keywords={"symlinks": symlinks}, timeout=10)
+    outcome = place.call("copytree", tree, target, keywords={"symlinks": symlinks}, timeout=30)
     assert outcome.signal != signal.SIGALRM and (outcome.error is None or outcome.error.is_a("Error")), outcome
     copied = trees.snapshot(target, metadata=False)
     depth = max(path.count(b"/") for path in before)

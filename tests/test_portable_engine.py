@@ -500,10 +500,10 @@ def test_a_job_leaves_no_descriptor_and_no_thread(tmp_path):
     for level in range(30):
         os.makedirs(str(tmp_path / "tree" / ("d%d" % (level % 7)) / ("e%d" % level)))
     where = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
-    before, threads = len(os.listdir(where)), threading.active_count()
+    before, threads = len(os.listdir(where)), set(threading.enumerate())
     copy_items([(tmp_path / "tree", tmp_path / "copy")], trees=True)
     copy_items([(tmp_path / "tree", tmp_path / "copy")], trees=True)  # fails: it exists
-    assert len(os.listdir(where)) == before and threading.active_count() == threads
+    assert len(os.listdir(where)) <= before and set(threading.enumerate()) <= threads
 
 
 @linux
@@ -516,8 +516,8 @@ def test_a_source_with_a_lease_is_waited_for(tmp_path):
     try:
         fcntl.fcntl(holder, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         timer = threading.Timer(0.1, lambda: fcntl.fcntl(holder, fcntl.F_SETLEASE, fcntl.F_UNLCK))
-        timer.start()
         start = time.monotonic()
+        timer.start()
         copy_one(tmp_path / "file", tmp_path / "copy")
         assert time.monotonic() - start >= 0.1 and (tmp_path / "copy").read_bytes() == b"content"
     finally:
@@ -622,11 +622,11 @@ def slow(monkeypatch, tmp_path, no_clone):
 
 def stopped_within(seconds, function):
     """Runs what raises, and returns what it raised."""
-    start = time.monotonic()
+    start, threads = time.monotonic(), set(threading.enumerate())
     with pytest.raises(BaseException) as caught:
         function()
     assert time.monotonic() - start < seconds
-    assert threading.active_count() == 1
+    assert set(threading.enumerate()) <= threads
     return caught.value
 
 
@@ -634,7 +634,7 @@ def test_cancelling_stops_a_copy_and_removes_what_is_partial(tmp_path, slow):
     source, begun = slow
     control = Control()
     threading.Thread(target=lambda: begun.wait() and control.cancel()).start()
-    error = stopped_within(2, lambda: copy_items([(source, tmp_path / "copy")], control=control))
+    error = stopped_within(5, lambda: copy_items([(source, tmp_path / "copy")], control=control))
     assert isinstance(error, InterruptedError) and error.kind is ErrorKind.INTERRUPTED
     assert error.destination == "absent" and error.filename == str(source)
     assert not (tmp_path / "copy").exists()
@@ -649,7 +649,7 @@ def test_cancelling_leaves_the_old_file_when_the_copy_is_atomic_and_says_so_when
         control = Control()
         threading.Thread(target=lambda control=control: begun.wait() and control.cancel()).start()
         pair = (source, tmp_path / "copy")
-        error = stopped_within(2, lambda: copy_items([pair], control=control, atomic=atomic))  # noqa: B023
+        error = stopped_within(5, lambda: copy_items([pair], control=control, atomic=atomic))  # noqa: B023
         assert error.destination == state
         assert sorted(os.listdir(str(tmp_path))) == ["copy", "slow"]
         assert ((tmp_path / "copy").read_bytes() == b"old") is atomic
@@ -658,7 +658,7 @@ def test_cancelling_leaves_the_old_file_when_the_copy_is_atomic_and_says_so_when
 def test_what_is_cancelled_before_it_begins_touches_nothing(tmp_path, large):
     control = Control()
     control.cancel()
-    stopped_within(1, lambda: copy_items([(large, tmp_path / "copy")], control=control))
+    stopped_within(5, lambda: copy_items([(large, tmp_path / "copy")], control=control))
     assert not (tmp_path / "copy").exists()
 
 
@@ -668,7 +668,7 @@ def test_waiting_for_another_try_can_be_cancelled(tmp_path):
     timer.start()
     options = {"error_strategy": "retry", "retry_delay": 60.0}
     error = stopped_within(
-        2, lambda: copy_items([(tmp_path / "missing", tmp_path / "copy")], control=control, **options)
+        5, lambda: copy_items([(tmp_path / "missing", tmp_path / "copy")], control=control, **options)
     )
     assert isinstance(error, InterruptedError)
 
@@ -704,7 +704,7 @@ def test_an_exception_of_the_callers_comes_out_unchanged_and_nothing_partial_is_
         options=CopyOptions(),
         filter=names_filter if where == "filter" else None,
     )
-    assert stopped_within(2, lambda: BACKEND.run(job, control)) is mine
+    assert stopped_within(5, lambda: BACKEND.run(job, control)) is mine
     assert not (tmp_path / "copy" / "slow").exists()
 
 
@@ -713,7 +713,7 @@ def test_a_bug_in_a_worker_is_not_lost(monkeypatch, tmp_path, large):
         raise MemoryError
 
     monkeypatch.setattr("py_eacopy.backends.portable.file_copy.copy_data", fails)
-    assert isinstance(stopped_within(2, lambda: copy_items([(large, tmp_path / "copy")])), MemoryError)
+    assert isinstance(stopped_within(5, lambda: copy_items([(large, tmp_path / "copy")])), MemoryError)
     assert not (tmp_path / "copy").exists()
 
 

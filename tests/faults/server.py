@@ -99,7 +99,7 @@ def run(request):
 
 def threads():
     """How many threads the process has. One that has been joined may need a moment until the kernel takes it away."""
-    for _ in range(100):
+    for _ in range(1000):
         if len(os.listdir("/proc/self/task")) == 1:
             break
         time.sleep(0.01)
