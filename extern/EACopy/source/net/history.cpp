@@ -1,0 +1,88 @@
+// A list in the order of arrival, and two indexes into it.
+
+#include "history.h"
+
+#include <cstring>
+#include <iterator>
+#include <utility>
+
+namespace eacopy {
+namespace net {
+namespace {
+
+size_t Mix(size_t seed, uint64_t value) {
+  value *= 0x9e3779b97f4a7c15u;
+  return seed ^ static_cast<size_t>(value ^ (value >> 32)) ^ (seed << 7);
+}
+
+}  // namespace
+
+size_t History::Hash::operator()(const Key& key) const {
+  return Mix(Mix(Mix(std::hash<std::string_view>()(key.name), key.mtime), key.size), key.share);
+}
+
+size_t History::Hash::operator()(const DigestKey& key) const {
+  uint64_t word;
+  std::memcpy(&word, key.md5.data(), sizeof(word));
+  return Mix(Mix(static_cast<size_t>(word), key.size), key.share);
+}
+
+void History::Add(Remembered file) {
+  if (most_ == 0 || file.key_size > file.path.size()) return;
+  std::lock_guard<std::mutex> lock(mutex_);
+  const auto known = by_key_.find(KeyOf(file));
+  if (known != by_key_.end()) {
+    const Remembered& before = *known->second;
+    if (before.path == file.path && (before.md5 == file.md5 || !file.has_md5())) return;
+    Remove(known->second);
+  }
+  files_.push_back(std::move(file));
+  const auto added = std::prev(files_.end());
+  by_key_.emplace(KeyOf(*added), added);
+  if (added->has_md5()) by_digest_[DigestKeyOf(*added)] = added;
+  while (files_.size() > most_) Remove(files_.begin());
+  ++changes_;
+}
+
+void History::Remove(Files::iterator file) {
+  by_key_.erase(KeyOf(*file));
+  if (file->has_md5()) {
+    const auto found = by_digest_.find(DigestKeyOf(*file));
+    if (found != by_digest_.end() && found->second == file) by_digest_.erase(found);
+  }
+  files_.erase(file);
+}
+
+bool History::Find(uint32_t share, std::string_view key, uint64_t mtime, uint64_t size, Remembered* out) const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const auto found = by_key_.find(Key{key, mtime, size, share});
+  if (found == by_key_.end()) return false;
+  *out = *found->second;
+  return true;
+}
+
+bool History::FindDigest(uint32_t share, const Md5Digest& md5, uint64_t size, Remembered* out) const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const auto found = by_digest_.find(DigestKey{md5, size, share});
+  if (found == by_digest_.end()) return false;
+  *out = *found->second;
+  return true;
+}
+
+size_t History::size() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return files_.size();
+}
+
+uint64_t History::changes() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return changes_;
+}
+
+void History::ForEach(const std::function<void(const Remembered&)>& visit) const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  for (const Remembered& file : files_) visit(file);
+}
+
+}  // namespace net
+}  // namespace eacopy

@@ -1,0 +1,77 @@
+// Making and removing the security file, and counting who relies on it.
+
+#include "security_file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "../posix/internal.h"
+#include "wire.h"
+
+namespace eacopy {
+namespace net {
+
+using platform::LastError;
+
+Status SecurityFile::Make(OpenDirectory directory) {
+  platform::RandomBytes(guid_.data(), guid_.size());
+  platform::RandomBytes(secret_.data(), secret_.size());
+  const std::string name = wire::SecurityFileName(guid_);
+  const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+  platform::Handle file(platform::Uninterrupted([&] { return ::openat(directory->get(), name.c_str(), flags, 0600); }));
+  if (!file.valid()) return LastError(Operation::kAuthenticate);
+  directory_ = std::move(directory);
+  name_ = name;
+  const ssize_t put = platform::Uninterrupted([&] { return ::write(file.get(), secret_.data(), secret_.size()); });
+  if (put != static_cast<ssize_t>(secret_.size())) {
+    Status status = put < 0 ? LastError(Operation::kAuthenticate) : Status::FromErrno(EIO, Operation::kAuthenticate);
+    Remove();
+    return status;
+  }
+  return Status();
+}
+
+void SecurityFile::Remove() {
+  if (!name_.empty()) platform::RemoveFile(*directory_, name_.c_str());
+  name_.clear();
+  directory_.reset();
+}
+
+void Secrets::Holder::Release() {
+  if (secrets_ != nullptr) secrets_->Release(secret_);
+  secrets_ = nullptr;
+}
+
+void Secrets::Add(const Secret& secret, const Place& place, Holder* holder) {
+  holder->Release();
+  std::lock_guard<std::mutex> lock(mutex_);
+  proved_[secret] = {place, 1};
+  holder->secrets_ = this;
+  holder->secret_ = secret;
+}
+
+bool Secrets::Join(const Secret& secret, const Place& place, Holder* holder) {
+  holder->Release();
+  std::lock_guard<std::mutex> lock(mutex_);
+  const auto found = proved_.find(secret);
+  if (found == proved_.end() || found->second.place.share != place.share) return false;
+  const std::string& proved = found->second.place.path;
+  const bool below = place.path.compare(0, proved.size(), proved) == 0 &&
+                     (proved.empty() || place.path.size() == proved.size() || place.path[proved.size()] == '/');
+  if (!below) return false;
+  ++found->second.holders;
+  holder->secrets_ = this;
+  holder->secret_ = secret;
+  return true;
+}
+
+void Secrets::Release(const Secret& secret) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const auto found = proved_.find(secret);
+  if (found != proved_.end() && --found->second.holders == 0) proved_.erase(found);
+}
+
+}  // namespace net
+}  // namespace eacopy

@@ -1,0 +1,394 @@
+// Temporary files and renaming, with the calls of the operating system that they need.
+
+#include "store.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifdef __linux__
+#include <sys/xattr.h>
+#endif
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+
+#include "../posix/internal.h"
+#include "digest.h"
+
+namespace eacopy {
+namespace net {
+
+using platform::FileInfo;
+using platform::FileType;
+using platform::LastError;
+using platform::Uninterrupted;
+
+namespace {
+
+// A file that has no byte and is younger may be one whose writer has not locked it yet.
+constexpr int64_t kYoungSeconds = 2;
+// Links cannot be locked: one that is older than this has been left behind.
+constexpr int64_t kDeadLinkSeconds = 10;
+
+struct timespec ToTimespec(int64_t nanoseconds) {
+  const platform::Timestamp timestamp = FromNanoseconds(nanoseconds);
+  struct timespec time;
+  time.tv_sec = static_cast<time_t>(timestamp.seconds);
+  time.tv_nsec = timestamp.nanoseconds;
+  return time;
+}
+
+Status SetMetadataOf(int descriptor, const NewMetadata& metadata) {
+  if (!metadata.attributes.empty()) {
+    Status status = WriteAttributes(descriptor, metadata.attributes);
+    if (!status.ok()) return status;
+  }
+  if (metadata.mode != kUnknownMode &&
+      Uninterrupted([&] { return ::fchmod(descriptor, static_cast<mode_t>(metadata.mode & 07777)); }) != 0 &&
+      // File systems with one mode for all their files say so.
+      errno != EPERM && errno != ENOTSUP && errno != EOPNOTSUPP && errno != ENOSYS) {
+    return LastError(Operation::kSetMode);
+  }
+  if (metadata.set_times) {
+    const struct timespec times[2] = {ToTimespec(metadata.atime), ToTimespec(metadata.mtime)};
+    if (::futimens(descriptor, times) != 0) return LastError(Operation::kSetTimes);
+  }
+  return Status();
+}
+
+Status WithSpace(Status status, const platform::Handle& file, uint64_t needed) {
+  if (status.kind() == Kind::kDiskFull) status.set_space(needed, platform::FreeSpace(file));
+  return status;
+}
+
+int64_t AgeOf(const struct timespec& changed) {
+  struct timespec now;
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return static_cast<int64_t>(now.tv_sec) - static_cast<int64_t>(changed.tv_sec);
+}
+
+struct timespec ChangedOf(const struct stat& st) {
+#ifdef __APPLE__
+  return st.st_ctimespec;
+#else
+  return st.st_ctim;
+#endif
+}
+
+// Lists a directory that may have been listed before.
+Status ListAgain(const platform::Directory& directory, platform::Listing* out) {
+  ::lseek(directory.get(), 0, SEEK_SET);
+  return platform::ListDirectory(directory, out);
+}
+
+enum class Dead { kRemoved, kYoung, kAlive };
+
+Dead RemoveIfDead(const platform::Directory& parent, const char* name) {
+  struct stat st;
+  if (::fstatat(parent.get(), name, &st, AT_SYMLINK_NOFOLLOW) != 0) return Dead::kAlive;
+  if (S_ISLNK(st.st_mode)) {
+    if (AgeOf(ChangedOf(st)) < kDeadLinkSeconds) return Dead::kYoung;
+    return ::unlinkat(parent.get(), name, 0) == 0 ? Dead::kRemoved : Dead::kAlive;
+  }
+  if (!S_ISREG(st.st_mode)) return Dead::kAlive;
+  if (st.st_size == 0 && AgeOf(ChangedOf(st)) < kYoungSeconds) return Dead::kYoung;
+  platform::Handle file(
+      Uninterrupted([&] { return ::openat(parent.get(), name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC); }));
+  if (!file.valid() || ::flock(file.get(), LOCK_EX | LOCK_NB) != 0) return Dead::kAlive;
+  // Locked now: nobody writes it. The name may be another file's by now.
+  struct stat opened;
+  if (::fstat(file.get(), &opened) != 0 || opened.st_ino != st.st_ino || opened.st_dev != st.st_dev)
+    return Dead::kAlive;
+  return ::unlinkat(parent.get(), name, 0) == 0 ? Dead::kRemoved : Dead::kAlive;
+}
+
+// Walks down with one descriptor a level.
+struct Level {
+  platform::Directory directory;
+  platform::Listing names;
+  size_t next = 0;
+};
+constexpr size_t kDeepest = 256;
+
+bool IsDirectory(const Level& level, size_t i) {
+  FileType type = level.names.type(i);
+  FileInfo info;
+  if (type == FileType::kUnknown && platform::GetInfo(level.directory, level.names.name(i), false, &info).ok()) {
+    type = info.type;
+  }
+  return type == FileType::kDirectory;
+}
+
+}  // namespace
+
+std::string TemporaryName() {
+  // Unique is enough, O_EXCL does the rest: a counter in disguise costs no system call for each file.
+  static const uint64_t seed = [] {
+    uint64_t random = 0;
+    platform::RandomBytes(&random, sizeof(random));
+    return random;
+  }();
+  static std::atomic<uint64_t> counter{0};
+  uint64_t number = seed + 0x9e3779b97f4a7c15u * counter.fetch_add(1, std::memory_order_relaxed);
+  number = (number ^ (number >> 30)) * 0xbf58476d1ce4e5b9u;
+  number = (number ^ (number >> 27)) * 0x94d049bb133111ebu;
+  number ^= number >> 31;
+  std::string name = ".eacopy-0000000000000000.tmp";
+  for (size_t i = 0; i < 16; ++i) name[8 + i] = "0123456789abcdef"[(number >> (4 * i)) & 15];
+  return name;
+}
+
+Status TemporaryFile::Create(OpenDirectory parent, uint32_t mode) {
+  for (int tries = 0;; ++tries) {
+    name_ = TemporaryName();
+    Status status = platform::CreateFile(*parent, name_.c_str(), mode, &handle_);
+    if (!status.ok()) {
+      if (status.error_number() == EEXIST && tries < 100) continue;
+      return WithSpace(status, handle_, 0);
+    }
+    if (::flock(handle_.get(), LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) break;
+    handle_.Close();  // somebody who clears up took it for dead
+  }
+  parent_ = std::move(parent);
+  size_ = written_ = 0;
+  holes_.clear();
+  return Status();
+}
+
+Status TemporaryFile::Write(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t put =
+        Uninterrupted([&] { return ::pwrite(handle_.get(), bytes.data(), bytes.size(), static_cast<off_t>(size_)); });
+    if (put < 0) return WithSpace(LastError(Operation::kWrite, size_), handle_, bytes.size());
+    if (put == 0) return Status::FromErrno(EIO, Operation::kWrite, size_);
+    size_ += static_cast<uint64_t>(put);
+    written_ = size_;
+    bytes.remove_prefix(static_cast<size_t>(put));
+  }
+  return Status();
+}
+
+Status TemporaryFile::Hole(uint64_t length) {
+  if (length == 0) return Status();
+  if (length > static_cast<uint64_t>(INT64_MAX) - size_) return Status::FromErrno(EFBIG, Operation::kTruncate, size_);
+  if (!holes_.empty() && holes_.back().second == size_) {
+    holes_.back().second += length;
+  } else {
+    holes_.emplace_back(size_, size_ + length);
+  }
+  size_ += length;
+  return Status();
+}
+
+Status TemporaryFile::Verify(uint32_t crc) {
+#ifdef POSIX_FADV_DONTNEED
+  if (::fsync(handle_.get()) == 0) ::posix_fadvise(handle_.get(), 0, 0, POSIX_FADV_DONTNEED);
+#endif
+  std::vector<char> buffer(256 * 1024);
+  uint32_t found = 0;
+  uint64_t offset = 0;
+  size_t hole = 0;
+  while (offset < size_) {
+    if (hole < holes_.size() && holes_[hole].first == offset) {
+      offset = holes_[hole++].second;
+      continue;
+    }
+    const uint64_t end = hole < holes_.size() ? holes_[hole].first : size_;
+    const size_t wanted = static_cast<size_t>(std::min<uint64_t>(buffer.size(), end - offset));
+    const ssize_t got =
+        Uninterrupted([&] { return ::pread(handle_.get(), buffer.data(), wanted, static_cast<off_t>(offset)); });
+    if (got < 0) return LastError(Operation::kVerify, offset);
+    if (got == 0) return Status::FromErrno(0, Operation::kVerify, offset);
+    found = Crc32(found, buffer.data(), static_cast<size_t>(got));
+    offset += static_cast<uint64_t>(got);
+  }
+  return found == crc ? Status() : Status::FromErrno(0, Operation::kVerify, 0);
+}
+
+Status TemporaryFile::Finish(const char* name, const NewMetadata& metadata) {
+  if (size_ != written_) {
+    Status status = platform::Truncate(handle_, size_);
+    if (!status.ok()) return WithSpace(status, handle_, size_);
+  }
+  Status status = SetMetadataOf(handle_.get(), metadata);
+  if (!status.ok()) return status;
+  if (metadata.durable) {
+    status = platform::Sync(handle_);
+    if (!status.ok()) return WithSpace(status, handle_, size_);
+  }
+  status = platform::Rename(*parent_, name_.c_str(), name);
+  if (!status.ok()) return status;
+  // Network file systems may tell only now that they could not write. The name is the new file's already.
+  name_.clear();
+  const int error_number = handle_.Close();
+  if (error_number != 0) return Status::FromErrno(error_number, Operation::kClose);
+  if (metadata.durable) status = platform::Sync(*parent_);
+  parent_.reset();
+  return status;
+}
+
+void TemporaryFile::Discard() {
+  // Removed while it is still locked.
+  if (handle_.valid() && !name_.empty()) platform::RemoveFile(*parent_, name_.c_str());
+  name_.clear();
+  handle_.Close();
+  parent_.reset();
+}
+
+Status SetMetadata(const platform::Handle& file, const NewMetadata& metadata) {
+  return SetMetadataOf(file.get(), metadata);
+}
+
+Status SetMetadata(const platform::Directory& directory, const NewMetadata& metadata) {
+  Status status = SetMetadataOf(directory.get(), metadata);
+  return status.ok() && metadata.durable ? platform::Sync(directory) : status;
+}
+
+Status StoreSymlink(const platform::Directory& parent, const char* name, const std::string& target,
+                    const NewMetadata& metadata, bool* same) {
+  *same = false;
+  Status status = platform::MakeSymlink(target, parent, name, false);
+  std::string made = name;
+  if (!status.ok()) {
+    if (status.error_number() != EEXIST) return status;
+    std::string there;
+    if (platform::ReadLink(parent, name, &there).ok() && there == target) {
+      *same = true;
+      return Status();
+    }
+    made = TemporaryName();
+    status = platform::MakeSymlink(target, parent, made.c_str(), false);
+    if (!status.ok()) return status;
+  }
+  if (metadata.set_times) {
+    const struct timespec times[2] = {ToTimespec(metadata.atime), ToTimespec(metadata.mtime)};
+    // Some file systems have no times for links.
+    ::utimensat(parent.get(), made.c_str(), times, AT_SYMLINK_NOFOLLOW);
+  }
+  if (made != name) {
+    status = platform::Rename(parent, made.c_str(), name);
+    if (!status.ok()) {
+      platform::RemoveFile(parent, made.c_str());
+      return status;
+    }
+  }
+  return metadata.durable ? platform::Sync(parent) : Status();
+}
+
+Status ReplaceByLink(const platform::Directory& from, const char* from_name, const platform::Directory& to,
+                     const char* to_name) {
+  const std::string name = TemporaryName();
+  if (::linkat(from.get(), from_name, to.get(), name.c_str(), 0) != 0) return LastError(Operation::kMakeLink);
+  Status status = platform::Rename(to, name.c_str(), to_name);
+  // Renaming one name of a file to another of the same file does nothing, and leaves both.
+  platform::RemoveFile(to, name.c_str());
+  return status;
+}
+
+void ReadAttributesAt(const platform::Directory& parent, const char* name, std::string* encoded) {
+  encoded->clear();
+#ifdef __linux__
+  char path[64 + kMaxComponent];
+  std::snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", parent.get(), name);
+  const ssize_t size = ::llistxattr(path, nullptr, 0);
+  if (size == 0 || (size < 0 && errno != ENOENT && errno != ENOTDIR)) return;
+#endif
+  platform::Handle file(Uninterrupted(
+      [&] { return ::openat(parent.get(), name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC); }));
+  if (file.valid()) ReadAttributes(file.get(), encoded);
+}
+
+bool EqualAttributes(std::string_view a, std::string_view b) {
+  if (a == b) return true;
+  std::vector<std::pair<std::string, std::string_view>> left, right;
+  if (!a.empty() && !DecodeAttributes(a, &left)) return false;
+  if (!b.empty() && !DecodeAttributes(b, &right)) return false;
+  std::sort(left.begin(), left.end());
+  std::sort(right.begin(), right.end());
+  return left == right;
+}
+
+void RemoveDeadFiles(const platform::Directory& root, const std::atomic<bool>& stop, size_t* removed, size_t* young) {
+  std::vector<std::unique_ptr<Level>> levels;
+  auto enter = [&](const platform::Directory& parent, const char* name) {
+    auto level = std::make_unique<Level>();
+    if (!platform::OpenDirectory(parent, name, false, &level->directory).ok()) return;
+    if (platform::ListDirectory(level->directory, &level->names).ok()) levels.push_back(std::move(level));
+  };
+  enter(root, ".");
+  while (!levels.empty() && !stop.load(std::memory_order_relaxed)) {
+    Level& level = *levels.back();
+    if (level.next == level.names.size()) {
+      levels.pop_back();
+      continue;
+    }
+    const size_t i = level.next++;
+    const char* name = level.names.name(i);
+    if (IsTemporaryName(name)) {
+      const Dead dead = RemoveIfDead(level.directory, name);
+      if (dead == Dead::kRemoved) ++*removed;
+      if (dead == Dead::kYoung) ++*young;
+    } else if (levels.size() < kDeepest && IsDirectory(level, i)) {
+      enter(level.directory, name);
+    }
+  }
+}
+
+Status RemoveContents(const platform::Directory& directory, const std::atomic<bool>& stop) {
+  // Deletes depth first. A directory that is not empty when its turn comes is entered, and tried again afterwards.
+  struct Doomed : Level {
+    std::string name;
+  };
+  std::vector<std::unique_ptr<Doomed>> levels;
+  Status first;
+  auto failed = [&](const Status& status) {
+    if (first.ok()) first = status;
+  };
+  auto enter = [&](const platform::Directory& parent, const char* name) {
+    auto level = std::make_unique<Doomed>();
+    level->name = name;
+    Status status = platform::OpenDirectory(parent, name, false, &level->directory);
+    if (status.ok()) status = ListAgain(level->directory, &level->names);
+    if (status.ok()) {
+      levels.push_back(std::move(level));
+    } else if (status.error_number() != ENOENT) {
+      failed(status);
+    }
+  };
+  enter(directory, ".");
+  while (!levels.empty()) {
+    if (stop.load(std::memory_order_relaxed)) return Status::Cancelled();
+    Doomed& level = *levels.back();
+    if (level.next == level.names.size()) {
+      const std::string name = level.name;
+      levels.pop_back();
+      if (levels.empty()) break;
+      if (::unlinkat(levels.back()->directory.get(), name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) {
+        failed(LastError(Operation::kRemove));
+      }
+      continue;
+    }
+    const size_t i = level.next++;
+    const char* name = level.names.name(i);
+    if (!IsDirectory(level, i)) {
+      Status status = platform::RemoveFile(level.directory, name);
+      if (!status.ok() && status.error_number() != ENOENT) failed(status);
+    } else if (::unlinkat(level.directory.get(), name, AT_REMOVEDIR) != 0) {
+      if (levels.size() >= kDeepest) {
+        failed(Status::FromErrno(ENAMETOOLONG, Operation::kRemove));
+      } else if (errno == ENOTEMPTY || errno == EEXIST) {
+        enter(level.directory, name);
+      } else if (errno != ENOENT) {
+        failed(LastError(Operation::kRemove));
+      }
+    }
+  }
+  return first;
+}
+
+}  // namespace net
+}  // namespace eacopy

@@ -1,0 +1,98 @@
+// Store: how files come to be on the server. Every one is complete before it gets its name, and no other name of what
+// was there before changes.
+#ifndef EACOPY_SOURCE_NET_STORE_H_
+#define EACOPY_SOURCE_NET_STORE_H_
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "../platform.h"
+#include "eacopy/status.h"
+#include "messages.h"
+#include "open_directories.h"
+
+namespace eacopy {
+namespace net {
+
+// What a file is given beside its content.
+struct NewMetadata {
+  uint32_t mode = kUnknownMode;  // kUnknownMode: stays as it was created
+  bool set_times = false;
+  int64_t mtime = 0;  // nanoseconds since 1970
+  int64_t atime = 0;
+  std::string_view attributes;  // as in an entry
+  bool durable = false;         // file and directory are flushed to the device
+};
+
+// Tells what is alive from what a server left behind that was killed: a file ".eacopy-<16 hex digits>.tmp" which is
+// locked as long as it is written. It is removed with the object, unless it was finished.
+class TemporaryFile {
+ public:
+  TemporaryFile() = default;
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+  ~TemporaryFile() { Discard(); }
+
+  bool created() const { return handle_.valid(); }
+  const platform::Handle& handle() const { return handle_; }
+
+  // `mode`: subject to the umask.
+  Status Create(OpenDirectory parent, uint32_t mode);
+  // Appends.
+  Status Write(std::string_view bytes);
+  Status Hole(uint64_t length);
+  uint64_t size() const { return size_; }
+  // Something else wrote this much, from the beginning.
+  void SetSize(uint64_t size) { size_ = written_ = size; }
+  // Reads what was written again, from the device if possible, and compares with the CRC-32 of the data without holes.
+  Status Verify(uint32_t crc);
+  // Gives it metadata and its name.
+  Status Finish(const char* name, const NewMetadata& metadata);
+  void Discard();
+
+ private:
+  OpenDirectory parent_;
+  platform::Handle handle_;
+  std::string name_;
+  uint64_t size_ = 0;
+  uint64_t written_ = 0;                              // where the last data ends
+  std::vector<std::pair<uint64_t, uint64_t>> holes_;  // begin, end
+};
+
+// A fresh name for a temporary file.
+std::string TemporaryName();
+
+// Gives an open file or directory metadata; `mode` and times that it has already are set again.
+Status SetMetadata(const platform::Handle& file, const NewMetadata& metadata);
+Status SetMetadata(const platform::Directory& directory, const NewMetadata& metadata);
+
+// Makes a symbolic link, in place of what has the name. *same: it was there already, equal. Times are set with
+// `metadata`.
+Status StoreSymlink(const platform::Directory& parent, const char* name, const std::string& target,
+                    const NewMetadata& metadata, bool* same);
+
+// Makes another name of a file, in place of what has it.
+Status ReplaceByLink(const platform::Directory& from, const char* from_name, const platform::Directory& to,
+                     const char* to_name);
+
+// The attributes of a name in an open directory, in the form of an entry; no symbolic link is followed, and links have
+// none. Costs one system call when there are none.
+void ReadAttributesAt(const platform::Directory& parent, const char* name, std::string* encoded);
+// Whether two sets of attributes are equal, in whatever order.
+bool EqualAttributes(std::string_view a, std::string_view b);
+
+// Removes what dead writers left in a tree. Looks at `stop` often; links are not followed. Files that were made only
+// just now are left alone, and counted in *young.
+void RemoveDeadFiles(const platform::Directory& root, const std::atomic<bool>& stop, size_t* removed, size_t* young);
+
+// Removes everything in a directory, and not the directory itself; no symbolic link is followed.
+Status RemoveContents(const platform::Directory& directory, const std::atomic<bool>& stop);
+
+}  // namespace net
+}  // namespace eacopy
+
+#endif  // EACOPY_SOURCE_NET_STORE_H_
