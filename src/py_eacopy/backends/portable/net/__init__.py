@@ -1,0 +1,1 @@
+"""Copying through a server, and being one: the wire, both dialects (docs/protocol.md), and both sides."""
