@@ -14,6 +14,9 @@ and so runs twice, once with each backend. The fixture's value is the backend's 
 Being an ordinary fixture, it serves asynchronous tests too, under anyio's plug-in and pytest-trio. A fixture that
 copies, and a parametrised test, ask for it in the same way.
 
+Tests of the network service ask for ``pair`` instead: the backends of a client and of a server, in all combinations; or
+for ``client_backend`` or ``server_backend``, when the other side is played by the test.
+
 Where the native backend has not been built, its half is skipped, and the end of the run says so. With
 PY_EACOPY_REQUIRE_NATIVE=1 in the environment it fails instead.
 """
@@ -22,6 +25,7 @@ import importlib
 import os
 
 import pytest
+from net import serving
 
 import py_eacopy
 
@@ -52,6 +56,29 @@ def backend(request, monkeypatch):
     py_eacopy.config = before
 
 
+@pytest.fixture(params=[(client, server) for client in BACKENDS for server in BACKENDS], ids=" to ".join)
+def pair(request):
+    """Each combination of a client's and a server's backend in turn."""
+    client, server = request.param
+    serving.need(client, "client")
+    serving.need(server, "server")
+    return serving.Pair(client, server)
+
+
+@pytest.fixture(params=BACKENDS)
+def server_backend(request):
+    """Each backend that can serve."""
+    serving.need(request.param, "server")
+    return request.param
+
+
+@pytest.fixture(params=BACKENDS)
+def client_backend(request):
+    """Each backend that can copy through a server."""
+    serving.need(request.param, "client")
+    return request.param
+
+
 @pytest.fixture(params=["asyncio", "uvloop", "trio"])
 def anyio_backend(request):
     """Each event loop in turn, for tests that anyio's plug-in runs."""
@@ -70,3 +97,8 @@ def pytest_terminal_summary(terminalreporter):
     if why_not_native() is not None:
         terminalreporter.section("the native backend was not tested", sep="!", red=True)
         terminalreporter.line(why_not_native())
+    reasons = [serving.why_not(backend, what) for backend in BACKENDS for what in ("client", "server")]
+    if any(reasons):
+        terminalreporter.section("the network service was not tested everywhere", sep="!", red=True)
+        for reason in filter(None, reasons):
+            terminalreporter.line(reason)
