@@ -139,6 +139,15 @@ Status Status::Unsupported(int error_number, Operation operation) {
   return status;
 }
 
+Status Status::Of(Kind kind, Operation operation, int error_number, uint64_t offset) {
+  Status status;
+  status.kind_ = kind;
+  status.operation_ = operation;
+  status.error_number_ = error_number;
+  status.offset_ = offset;
+  return status;
+}
+
 Status Status::Cancelled() {
   Status status = FromErrno(ECANCELED, Operation::kNone);
   status.cancelled_ = true;

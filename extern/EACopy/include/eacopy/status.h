@@ -90,6 +90,9 @@ class Status {
   // What was asked for cannot be had here; `error_number` is how the system said so.
   static Status Unsupported(int error_number, Operation operation);
 
+  // A failure that was classified elsewhere: by the peer, or because no errno says it.
+  static Status Of(Kind kind, Operation operation, int error_number = 0, uint64_t offset = 0);
+
   // The job was cancelled.
   static Status Cancelled();
 

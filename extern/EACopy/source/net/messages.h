@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "../platform.h"
+#include "attributes.h"
 #include "bytes.h"
 #include "digest.h"
 #include "eacopy/status.h"
@@ -250,11 +251,11 @@ class CountedMessage {
 
 // Decoding ------------------------------------------------------------------------------------------------------------
 
-// Of kMessageHeader bytes. False for a size, a type or padding that no message has.
+// Of kMessageHeader bytes. False for a size or a type that no message has. Padding is not looked at, here as elsewhere.
 bool DecodeMessageHeader(std::string_view bytes, MessageHeader* out);
 
 bool TakeError(Reader* reader, ErrorView* out);
-// Also checks the type, the path, the target and the attributes: what it accepts follows section 4 of the protocol.
+// Fails on a type or sizes that no entry has. The path, which the peer may have made up, is for the caller to check.
 bool TakeEntry(Reader* reader, Entry* out);
 bool TakeResult(Reader* reader, Result* out);
 
@@ -287,14 +288,7 @@ bool IsProtocolPath(std::string_view path);
 // A name that the server keeps for itself: ".eacopy-" 16 hex digits ".tmp".
 bool IsTemporaryName(std::string_view name);
 
-// Extended attributes in the form of an entry. False when the encoded ones are damaged or too large together.
-bool DecodeAttributes(std::string_view encoded, std::vector<std::pair<std::string, std::string_view>>* out);
-// Reads them from an open file, in encoded form; empty when there are none. What is too large is left out.
-void ReadAttributes(int descriptor, std::string* encoded);
-// Sets them on an open file; what its file system does not know is left out.
-Status WriteAttributes(int descriptor, std::string_view encoded);
-
-// A Status on the wire and back. The views of the first point into `path` and `text`.
+// A Status on the wire and back. What is no known kind or operation becomes kUnknown or kNone; never success.
 ErrorView ToErrorView(const Status& status, std::string_view path = {}, std::string_view text = {});
 Status FromErrorView(const ErrorView& error);
 
