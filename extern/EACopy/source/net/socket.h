@@ -27,6 +27,8 @@ class Socket {
   enum Readiness : int { kReadable = 1, kWritable = 2 };
 
   Socket() = default;
+  // Takes over a connected socket that does not block.
+  explicit Socket(platform::Handle handle) : handle_(static_cast<platform::Handle&&>(handle)) {}
 
   // Tries all addresses of a name. Failures have Operation::kConnect; a name that cannot be found is EHOSTUNREACH, and
   // *text, which may be null, then says why.
@@ -65,7 +67,6 @@ class Socket {
   std::string PeerName() const;  // "address:port", for logs
 
  private:
-  explicit Socket(platform::Handle handle) : handle_(static_cast<platform::Handle&&>(handle)) {}
   Status SendPieces(std::string_view first, std::string_view second, size_t* sent) const;
 
   platform::Handle handle_;
