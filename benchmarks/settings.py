@@ -18,7 +18,7 @@ Call = Callable[[Path, Path], object]
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.settings", description=__doc__)
-    parser.add_argument("--where", nargs="+", choices=places.NAMES, default=["tmpfs", "ext4"])
+    parser.add_argument("--where", nargs="+", choices=places.NAMES, default=places.NAMES)
     parser.add_argument("--runs", type=int, default=7, help="alternating runs of each setting (7)")
     arguments = parser.parse_args()
     print("backend:", py_eacopy.backend_info().name)
@@ -88,10 +88,15 @@ def measure(place: places.Place, runs: int) -> None:
         place.path / "out",
         runs,
     )
-
-
-def other_copy2(source: str, destination: str) -> str:
-    return shutil.copy2(source, destination)
+    if place.name == "xfs":
+        for what, source, copy in (("one file of 300 MB", large, copy_file), ("the library tree", tree, copy_tree)):
+            print_table(
+                f"{place.name}: reflink, {what}",
+                {f'reflink="{choice}"': copy(Config(reflink=choice)) for choice in ("auto", "always", "never")},
+                source,
+                place.path / "out",
+                runs,
+            )
 
 
 def copy_tree(config: Config) -> Call:
