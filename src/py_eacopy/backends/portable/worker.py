@@ -99,6 +99,7 @@ class Worker(Monitor):
                 break
             except CopyFailure as failure:
                 if failure.cancelled:
+                    self.in_flight = 0
                     self.fail(failure, *place.paths(name), root=place.root)
                     return False
                 self._take_back()
