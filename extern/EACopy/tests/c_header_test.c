@@ -42,7 +42,7 @@ int copy_tree_in_c(const char *source, const char *destination, eac_counters *co
     }
     while ((error = eac_job_take_error(job)) != NULL) {
       if (errors++ == 0 && (*first_error = malloc(strlen(error->source) + 1)) != NULL) {
-        strcpy(*first_error, error->source);
+        memcpy(*first_error, error->source, strlen(error->source) + 1);
       }
       eac_error_free(error);
     }
