@@ -207,12 +207,6 @@ async def test_errors_are_those_of_the_blocking_function_and_no_group(backend, t
     assert not os.path.exists(str(tmp_path / "other"))
 
 
-async def test_later_functions_say_so(backend):
-    for functions in (py_eacopy, EACopy()):
-        with pytest.raises(py_eacopy.UnsupportedError):
-            await functions.async_delta_copy("a", "b", "c")
-
-
 async def test_the_config_is_that_of_the_task(backend, tree, tmp_path):
     """Two tasks with temporary configurations of their own, and a thread that sees neither."""
 

@@ -20,6 +20,8 @@ METHODS = [
     "copy_with_server",
     "create_server",
     "delta_copy",
+    "create_delta",
+    "apply_delta",
     "batch_copy",
     "batch_copy2",
     "batch_copytree",
@@ -32,6 +34,8 @@ METHODS = [
     "async_batch_copytree",
     "async_copy_with_server",
     "async_delta_copy",
+    "async_create_delta",
+    "async_apply_delta",
 ]
 OTHERS = ["with_config", "get_config", "set_config", "set_progress_callback", "watch_copytree", "close"]
 POSITIONAL = [
@@ -303,17 +307,6 @@ async def test_closing_lets_what_runs_go_on(backend, tmp_path):
 def test_an_exception_goes_through_the_with_block():
     with pytest.raises(LookupError), EACopy():
         raise LookupError
-
-
-# What comes with a later version --------------------------------------------------------------------------------------
-
-
-def test_what_is_not_there_yet_says_so_and_what_to_use_instead(backend):
-    eac = EACopy()
-    with pytest.raises(py_eacopy.UnsupportedError, match="copy2") as raised:
-        eac.delta_copy("a", "b", "c")
-    assert raised.value.kind is py_eacopy.ErrorKind.UNSUPPORTED
-    assert isinstance(raised.value, NotImplementedError)
 
 
 # The log --------------------------------------------------------------------------------------------------------------

@@ -20,10 +20,10 @@ MoveError NetworkError NotADirectoryPathError Operation PathError PermissionDeni
 ReadError SameFileCopyError SameFileError ServerError ServerStats Snapshot SourceIsDirectoryError SourceNotFoundError
 SpecialFileCopyError SpecialFileError TransferTimeoutError TreeError UnknownError UnsupportedError WriteError
 __version__
-async_batch_copy async_batch_copy2 async_batch_copytree async_copy async_copy2 async_copy_with_server async_copyfile
-async_copytree async_delta_copy backend_info batch_copy batch_copy2 batch_copytree config copy copy2 copy_with_server
-copyfile copyfileobj copymode copystat copytree create_server delta_copy ignore_patterns move patched_shutil
-server_report temporary_config
+apply_delta async_apply_delta async_batch_copy async_batch_copy2 async_batch_copytree async_copy async_copy2
+async_copy_with_server async_copyfile async_copytree async_create_delta async_delta_copy backend_info batch_copy
+batch_copy2 batch_copytree config copy copy2 copy_with_server copyfile copyfileobj copymode copystat copytree
+create_delta create_server delta_copy ignore_patterns move patched_shutil server_report temporary_config
 """)  # fmt: skip
 #: What is shutil's own.
 SHUTILS = ("Error", "SameFileError", "SpecialFileError", "copyfileobj", "ignore_patterns")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ._api import copy, copy2, copyfile, copymode, copystat
 from ._async import (
+    async_apply_delta,
     async_batch_copy,
     async_batch_copy2,
     async_batch_copytree,
@@ -22,11 +23,13 @@ from ._async import (
     async_copy_with_server,
     async_copyfile,
     async_copytree,
+    async_create_delta,
     async_delta_copy,
 )
 from ._batch import batch_copy, batch_copy2, batch_copytree
 from ._config import Config, ErrorStrategy, LogLevel, active, replace_active, temporary_config
 from ._control import Control, ProgressCallback
+from ._delta import apply_delta, create_delta, delta_copy
 from ._eacopy import EACopy
 from ._errors import (
     CallbackError,
@@ -64,7 +67,6 @@ from ._errors import (
     UnsupportedError,
     WriteError,
 )
-from ._later import delta_copy
 from ._remote import copy_with_server, server_report
 from ._report import CopyReport, ProgressEvent, Snapshot
 from ._server import EACopyServer, ServerStats, create_server
@@ -143,6 +145,8 @@ __all__ = [
     "UnsupportedError",
     "WriteError",
     "__version__",
+    "apply_delta",
+    "async_apply_delta",
     "async_batch_copy",
     "async_batch_copy2",
     "async_batch_copytree",
@@ -151,6 +155,7 @@ __all__ = [
     "async_copy_with_server",
     "async_copyfile",
     "async_copytree",
+    "async_create_delta",
     "async_delta_copy",
     "backend_info",
     "batch_copy",
@@ -165,6 +170,7 @@ __all__ = [
     "copymode",
     "copystat",
     "copytree",
+    "create_delta",
     "create_server",
     "delta_copy",
     "ignore_patterns",

@@ -5,7 +5,7 @@ They work on asyncio and on trio. anyio is imported when the first of them is ca
 
 from typing import Any, Callable, Optional, TypeVar, Union, overload
 
-from . import _api, _batch, _later, _remote, _tree
+from . import _api, _batch, _delta, _remote, _tree
 from ._batch import Pairs
 from ._config import DEFAULT, Config, Default, active, checked
 from ._control import Control
@@ -213,13 +213,51 @@ async def async_copy_with_server(
 
 
 async def async_delta_copy(
-    src: StrOrBytesPath, dst: StrOrBytesPath, reference: StrOrBytesPath, *, config: Optional[Config] = None
+    src: StrOrBytesPath,
+    dst: StrOrBytesPath,
+    reference: StrOrBytesPath,
+    *,
+    config: Optional[Config] = None,
+    control: Optional[Control] = None,
 ) -> CopyReport:
-    """Awaitable :func:`delta_copy`, which this version does not have yet: raises :class:`UnsupportedError`.
+    """Awaitable :func:`delta_copy`: same arguments, result and errors.
 
-    Cancellation: nothing is started, so there is nothing to stop.
+    Progress and cancellation: as for :func:`async_copyfile`.
     """
-    return _later.delta_copy(src, dst, reference, config=config)
+    return await awaited(_delta.delta_copy, config, control, src, dst, reference)
+
+
+async def async_create_delta(
+    src: StrOrBytesPath,
+    reference: StrOrBytesPath,
+    patch: StrOrBytesPath,
+    compression_level: int = 3,
+    *,
+    config: Optional[Config] = None,
+    control: Optional[Control] = None,
+) -> CopyReport:
+    """Awaitable :func:`create_delta`: same arguments, result and errors.
+
+    Progress and cancellation: as for :func:`async_copyfile`; no patch is left.
+    """
+    return await awaited(_delta.create_delta, config, control, src, reference, patch, compression_level)
+
+
+async def async_apply_delta(
+    reference: StrOrBytesPath,
+    patch: StrOrBytesPath,
+    dst: StrOrBytesPath,
+    *,
+    allow_unchecked: bool = False,
+    config: Optional[Config] = None,
+    control: Optional[Control] = None,
+) -> CopyReport:
+    """Awaitable :func:`apply_delta`: same arguments, result and errors.
+
+    Progress and cancellation: as for :func:`async_copyfile`; the destination stays as it was.
+    """
+    arguments = (reference, patch, dst)
+    return await awaited(_delta.apply_delta, config, control, *arguments, allow_unchecked=allow_unchecked)
 
 
 async def awaited(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Optional, Type, TypeVar, Union, overload
 
 import attr
 
-from . import _api, _async, _batch, _later, _remote, _tree
+from . import _api, _async, _batch, _delta, _remote, _tree
 from ._batch import Pairs
 from ._config import DEFAULT, Config, Default, ErrorStrategy, LogLevel, checked
 from ._control import Control, ProgressCallback
@@ -229,9 +229,44 @@ class EACopy:
         """Makes a server, in the backend of this instance: :func:`py_eacopy.create_server`."""
         return create_server(port, thread_count, config=self._open_config(), **options)
 
-    def delta_copy(self, src: StrOrBytesPath, dst: StrOrBytesPath, reference: StrOrBytesPath) -> CopyReport:
+    def delta_copy(
+        self,
+        src: StrOrBytesPath,
+        dst: StrOrBytesPath,
+        reference: StrOrBytesPath,
+        *,
+        control: Optional[Control] = None,
+    ) -> CopyReport:
         """Copies only what differs from a reference: :func:`py_eacopy.delta_copy`."""
-        return _later.delta_copy(src, dst, reference, config=self._open_config())
+        return _delta.delta_copy(src, dst, reference, config=self._open_config(), control=control)
+
+    def create_delta(
+        self,
+        src: StrOrBytesPath,
+        reference: StrOrBytesPath,
+        patch: StrOrBytesPath,
+        compression_level: int = 3,
+        *,
+        control: Optional[Control] = None,
+    ) -> CopyReport:
+        """Writes what differs from a reference into a patch: :func:`py_eacopy.create_delta`."""
+        return _delta.create_delta(
+            src, reference, patch, compression_level, config=self._open_config(), control=control
+        )
+
+    def apply_delta(
+        self,
+        reference: StrOrBytesPath,
+        patch: StrOrBytesPath,
+        dst: StrOrBytesPath,
+        *,
+        allow_unchecked: bool = False,
+        control: Optional[Control] = None,
+    ) -> CopyReport:
+        """Makes a new version out of a reference and a patch: :func:`py_eacopy.apply_delta`."""
+        return _delta.apply_delta(
+            reference, patch, dst, allow_unchecked=allow_unchecked, config=self._open_config(), control=control
+        )
 
     # Asynchronous -----------------------------------------------------------------------------------------------------
 
@@ -357,9 +392,44 @@ class EACopy:
             control=control,
         )
 
-    async def async_delta_copy(self, src: StrOrBytesPath, dst: StrOrBytesPath, reference: StrOrBytesPath) -> CopyReport:
+    async def async_delta_copy(
+        self,
+        src: StrOrBytesPath,
+        dst: StrOrBytesPath,
+        reference: StrOrBytesPath,
+        *,
+        control: Optional[Control] = None,
+    ) -> CopyReport:
         """Awaitable :meth:`delta_copy`. Cancellation: as for :func:`py_eacopy.async_delta_copy`."""
-        return await _async.async_delta_copy(src, dst, reference, config=self._open_config())
+        return await _async.async_delta_copy(src, dst, reference, config=self._open_config(), control=control)
+
+    async def async_create_delta(
+        self,
+        src: StrOrBytesPath,
+        reference: StrOrBytesPath,
+        patch: StrOrBytesPath,
+        compression_level: int = 3,
+        *,
+        control: Optional[Control] = None,
+    ) -> CopyReport:
+        """Awaitable :meth:`create_delta`. Cancellation: as for :func:`py_eacopy.async_create_delta`."""
+        return await _async.async_create_delta(
+            src, reference, patch, compression_level, config=self._open_config(), control=control
+        )
+
+    async def async_apply_delta(
+        self,
+        reference: StrOrBytesPath,
+        patch: StrOrBytesPath,
+        dst: StrOrBytesPath,
+        *,
+        allow_unchecked: bool = False,
+        control: Optional[Control] = None,
+    ) -> CopyReport:
+        """Awaitable :meth:`apply_delta`. Cancellation: as for :func:`py_eacopy.async_apply_delta`."""
+        return await _async.async_apply_delta(
+            reference, patch, dst, allow_unchecked=allow_unchecked, config=self._open_config(), control=control
+        )
 
     def watch_copytree(
         self,

@@ -13,7 +13,7 @@ import attr
 from ._config import BACKENDS, Config, ErrorStrategy, active, checked
 from ._control import Control, checked_control, logger, refuse_inside_callback
 from ._errors import ConfigurationError, EACopyError, UnsupportedError, tree_error, use_bytes_paths
-from ._job import CopyJob, Remote
+from ._job import CopyJob
 from ._report import CopyReport
 from .backends.base import Backend
 
@@ -66,7 +66,7 @@ def run(job: CopyJob, config: Config, control: Optional[Control] = None, *, as_b
     """
     refuse_inside_callback()
     with serving(control, config) as control:
-        backend = backend_for(config) if job.remote is None else backend_with(config, *_needs(job.remote))
+        backend = backend_with(config, *_needs(job))
         control.log(logging.DEBUG, "copying with the %s backend: %s", backend.name, job.options)
         try:
             report = backend.run(job, control)
@@ -146,6 +146,8 @@ def backend_with(config: Config, *needed: str) -> Backend:
         UnsupportedError: neither has them; the message says which is missing, and the remedy.
     """
     backend = backend_for(config)
+    if not needed:
+        return backend
     missing = [capability for capability in needed if capability not in backend.capabilities()]
     if missing and _asked(config) == "auto" and backend.name != "portable":
         backend = backend_for(config.evolve(backend="portable"))
@@ -161,11 +163,17 @@ _REMEDIES = {
     "zstd": "install backports.zstd (zstandard for Python 3.8), or use compression_level=0",
     "client": 'take the backend "portable" or "auto"',
     "server": 'take the backend "portable" or "auto"',
+    "delta": 'take the backend "portable" or "auto"',
 }
 
 
-def _needs(remote: Remote) -> Sequence[str]:
-    return ("client", "zstd") if remote.level > 0 else ("client",)
+def _needs(job: CopyJob) -> Sequence[str]:
+    """The capabilities that a backend must have for a job, beyond those that both always have."""
+    if job.remote is not None:
+        return ("client", "zstd") if job.remote.level > 0 else ("client",)
+    if job.delta is not None:
+        return ("delta",) if job.delta.action == "copy" else ("delta", "zstd")
+    return ()
 
 
 def _pick(config: Config, key: Union[str, bytes, None]) -> Backend:

@@ -182,6 +182,10 @@ class Destination:
                     raise
         self._touched = True
 
+    def touch(self) -> None:
+        """What was there before is about to be changed where it is."""
+        self._touched = self.existing is not None
+
     def _enter_directory(self, source: str) -> None:
         """The name is a directory: takes the file in where that is wanted, else fails."""
         self._monitor.operation = _OPEN_DESTINATION

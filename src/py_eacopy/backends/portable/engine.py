@@ -44,4 +44,8 @@ class PortableBackend(Backend):
         return COPIED_INTO if copier.into_directory else COPIED
 
     def run(self, job: CopyJob, control: Control) -> CopyReport:
+        if job.delta is not None:
+            from .delta.job import DeltaJob
+
+            return DeltaJob(job, control, self.name).run()
         return Job(job, control, self.name).run()

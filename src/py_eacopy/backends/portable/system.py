@@ -63,6 +63,7 @@ def capabilities() -> FrozenSet[str]:
         "xattr": XATTR,
         "flags": FLAGS,
         "threads": True,
+        "delta": True,
     }
     return frozenset(name for name, offered in offers.items() if offered)
 
