@@ -102,7 +102,7 @@ def _named(path: bytes) -> Optional[Location]:
 
 def _of_url(text: str) -> Location:
     found = _URL.match(text)
-    directory = unquote_to_bytes(found.group(4) or "").strip(b"/") if found else b""
+    directory = unquote_to_bytes(os.fsencode(found.group(4) or "")).strip(b"/") if found else b""
     if found is None or not directory:
         raise InvalidArgumentError("%r is not legal: it must be like eacopy://host:port/share/directory" % text)
     port = found.group(3)
@@ -129,7 +129,7 @@ def _mapped(other: bytes, rest: bytes, path: bytes) -> Location:
             "path_map has %r, which is not legal: it must be //host/share/..., eacopy://host/share/..., or the path "
             "on the server, absolute" % os.fsdecode(other)
         )
-    return Location(_joined(_slashes(other).rstrip(b"/"), rest), None, None, path, path)
+    return Location(_below_root(_slashes(other), rest), None, None, path, path)
 
 
 # What is mounted ------------------------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ def _mounted(absolute: bytes, path: bytes) -> Optional[Location]:
         return unc and unc._replace(directory=_joined(unc.directory, inside), local=path, shown=path)
     if mount.kind in ("nfs", "nfs4"):
         host, _, export = mount.source.rpartition(b":")
-        return Location(_joined(export.rstrip(b"/"), rest), os.fsdecode(host.strip(b"[]")), None, path, path)
+        return Location(_below_root(export, rest), os.fsdecode(host.strip(b"[]")), None, path, path)
     return None
 
 
@@ -197,6 +197,11 @@ def _joined(directory: bytes, rest: bytes) -> bytes:
     if not directory or not rest:
         return directory or rest
     return directory + b"/" + rest
+
+
+def _below_root(directory: bytes, rest: bytes) -> bytes:
+    """The same for an absolute directory, which may be the root."""
+    return directory.rstrip(b"/") + b"/" + rest if rest else directory
 
 
 def _single(directory: bytes) -> bytes:
