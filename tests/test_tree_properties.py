@@ -17,7 +17,12 @@ import py_eacopy
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="file names are any bytes")
 
 # The backend stays the same for all examples of a test.
-PROPERTY = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+PROPERTY = settings(
+    max_examples=25,
+    deadline=None,
+    # The second is about how fast the machine makes the examples.
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 
 ORDINARY = os.geteuid() != 0
 
