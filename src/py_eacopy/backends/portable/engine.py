@@ -1,17 +1,19 @@
 """The portable backend: what the strategy layer sees."""
 
 import os
-from typing import FrozenSet
+from typing import Callable, FrozenSet
 
 from ..._control import Control
 from ..._job import CopyJob, CopyOptions
 from ..._report import CopyReport
-from ..base import COPIED, COPIED_INTO, NEEDS_JOB, Backend
+from ..._server_options import ServerOptions
+from ..base import COPIED, COPIED_INTO, NEEDS_JOB, Backend, RunningServer
 from . import system
 from .failure import CopyFailure
 from .file_copy import FileCopier
 from .job import Job
 from .monitor import Monitor
+from .net import zstd
 
 #: A file that is copied in a millisecond or so: nobody waits for its progress, or to cancel it.
 DIRECT_LIMIT = 1 << 20
@@ -23,7 +25,13 @@ class PortableBackend(Backend):
     name = "portable"
 
     def capabilities(self) -> FrozenSet[str]:
-        return system.capabilities()
+        offers = {
+            "zstd": zstd.AVAILABLE,
+            "client": system.DIRECTORY_HANDLES,
+            # A share is only as safe as its directories are open.
+            "server": system.DIRECTORY_HANDLES and system.METADATA_BY_DESCRIPTOR,
+        }
+        return system.capabilities() | {name for name, offered in offers.items() if offered}
 
     def copy_file(self, source: bytes, destination: bytes, options: CopyOptions) -> int:
         copier = FileCopier(options, Monitor())
@@ -48,4 +56,13 @@ class PortableBackend(Backend):
             from .delta.job import DeltaJob
 
             return DeltaJob(job, control, self.name).run()
+        if job.remote is not None:
+            from .net.remote_job import RemoteJob  # takes a while to load, and most jobs are local
+
+            return RemoteJob(job, control, self.name).run()
         return Job(job, control, self.name).run()
+
+    def serve(self, options: ServerOptions, log: Callable[[int, str], None]) -> RunningServer:
+        from .net.server import PortableServer
+
+        return PortableServer(options, log)

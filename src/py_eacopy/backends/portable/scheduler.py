@@ -12,7 +12,7 @@ import collections
 import queue
 import threading
 import time
-from typing import TYPE_CHECKING, Callable, Deque, List, Optional
+from typing import TYPE_CHECKING, Callable, Deque, Iterable, List, Optional
 
 if TYPE_CHECKING:
     from .worker import Worker
@@ -90,21 +90,8 @@ class Scheduler:
             self._permits.put(None)
 
     def join(self, hurry: Callable[[], None]) -> None:
-        """Waits until all workers are gone, whatever signal comes; then `hurry` is called, which stops them."""
-        interrupt: Optional[BaseException] = None
-        for thread in self._threads:
-            begun = time.monotonic()
-            while thread.is_alive() or (thread.ident is None and time.monotonic() - begun < _START_TIME):
-                try:
-                    if thread.ident is None:
-                        time.sleep(0.001)
-                    else:
-                        thread.join(1.0)
-                except BaseException as error:  # what is partial has to go first
-                    interrupt = error
-                    hurry()
-        if interrupt is not None:
-            raise interrupt
+        """As :func:`join_all`, for all workers."""
+        join_all(self._threads, hurry)
 
     # For the workers -------------------------------------------------------------------------------------------
 
@@ -133,3 +120,21 @@ class Scheduler:
             except BaseException as error:
                 self._crashed(error)
                 return
+
+
+def join_all(threads: Iterable[threading.Thread], hurry: Callable[[], None]) -> None:
+    """Waits until all threads are gone, whatever signal comes; then `hurry` is called, which stops them."""
+    interrupt: Optional[BaseException] = None
+    for thread in threads:
+        begun = time.monotonic()
+        while thread.is_alive() or (thread.ident is None and time.monotonic() - begun < _START_TIME):
+            try:
+                if thread.ident is None:
+                    time.sleep(0.001)
+                else:
+                    thread.join(1.0)
+            except BaseException as error:  # what is partial has to go first
+                interrupt = error
+                hurry()
+    if interrupt is not None:
+        raise interrupt

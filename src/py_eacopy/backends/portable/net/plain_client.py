@@ -1,0 +1,763 @@
+"""Pushing and pulling in plain v20: a question, an answer, file by file, over as many connections as there is work for.
+
+What real servers get wrong is lived with here: see the numbers Q1 and Q2.
+"""
+
+import collections
+import errno
+import hashlib
+import os
+import stat
+import time
+from typing import Deque, Iterator, List, Optional, Set, Tuple
+
+import attr
+
+from ...._errors import ErrorKind, Operation
+from .. import system
+from ..failure import CopyFailure
+from ..file_copy import FileCopier
+from . import messages, wire, zstd
+from .client import Connector, Session
+from .failures import ConnectionLost, violation
+from .landing import Arrival, Landing, Metadata
+from .level import LevelControl
+from .pull import Wanted, place_of_file, to_fetch
+from .tally import Tally
+from .transfer import Delayed, Dropped, Lane, Transfer
+from .walk import DIRECTORY, LINK, Entry, Walk, identity_of, special_file
+from .wire import ReadAnswer, WriteAnswer
+
+#: What a connection takes at a time: little, so that others have something to do, too.
+_ENTRIES_AT_ONCE, _CONTENT_AT_ONCE = 8, 1 << 20
+_PIECE = 512 * 1024
+#: Less than this does not get smaller.
+_COMPRESSED_MINIMUM = 128
+#: A server asks for a digest once; one that asks on and on is broken.
+_HASHES_MAXIMUM = 8
+#: A file that became shorter while it was sent is sent again, so many times.
+_SHRINKS = 2
+#: How soon a busy server is asked again, and at last. Seconds.
+_BUSY_FIRST, _BUSY_LAST = 0.05, 5.0
+#: All listings' blocks of one directory together.
+_LISTING_MAXIMUM = 256 << 20
+_REPARSE_POINT = 0x400
+#: FILETIMEs count these nanoseconds.
+_TICK = 100
+
+_READ, _OPEN_SOURCE, _OPEN_DESTINATION = Operation.READ, Operation.OPEN_SOURCE, Operation.OPEN_DESTINATION
+
+
+# Places on the server -------------------------------------------------------------------------------------------------
+
+
+def _said_plainly(path: bytes, operation: Operation) -> str:
+    """A path as v20 writes it. Raises CopyFailure when it cannot."""
+    try:
+        return wire.wire_path(path)
+    except UnicodeError:
+        failure = CopyFailure(errno.EILSEQ, operation, kind=ErrorKind.ENCODING)
+        failure.text = "the server's protocol has no backslashes in names, and takes UTF-8 alone"
+        raise failure from None
+
+
+def _below(directory: str, path: str) -> str:
+    return directory + "\\" + path if directory and path else directory or path
+
+
+def _split(directory: bytes, operation: Operation) -> Tuple[str, str]:
+    """The directory that a path on the server is in, and its name there; a share alone has none."""
+    path = _said_plainly(directory.rstrip(b"/"), operation)
+    parent, separator, name = path.rpartition("\\")
+    if not separator or not parent.strip("\\"):
+        return path + "\\", ""
+    return parent + "\\", name
+
+
+def _information(session: Session, path: str) -> wire.FileInfo:
+    session.send(wire.encode(wire.GetFileInfo(path)))
+    return wire.decode_file_info(bytes(session.read(32)))
+
+
+def _create_directory(session: Session, path: str) -> int:
+    """How many directories were made. Raises CopyFailure."""
+    session.send(wire.encode(wire.CreateDir(path)))
+    answer = session.read(1)[0]
+    if answer >= 2:
+        return answer - 2
+    failure = CopyFailure(0, Operation.MAKE_DIRECTORY, kind=ErrorKind.SERVER)
+    failure.text = "the server could not make the directory" if answer == 0 else "the server has no such place"
+    raise failure
+
+
+# Pushing --------------------------------------------------------------------------------------------------------------
+
+
+class PlainPush(Transfer[Entry]):
+    """The push of a file or tree.
+
+    Attributes:
+        directory: what all connections name as theirs.
+        prefix: what comes before the paths of entries.
+        made, failed: directories, by their paths on the wire.
+    """
+
+    def __init__(self, tally: Tally, connector: Connector, directory: str) -> None:
+        super().__init__(tally, connector, tally.job.threads)
+        destination = identity_of(tally.job.remote.local_directory)
+        self.walk = Walk(tally.job.make_tally(), tally.job.source, destination=destination)
+        self.directory = directory
+        self.prefix = ""
+        self.made: Set[str] = {""}
+        self.failed: Set[str] = set()
+
+    def prepare(self, session: Session, index: int) -> None:
+        self._connector.enter(session, index, self.directory)
+
+    def make_lane(self, session: Session, tally: Tally) -> "PlainPushLane":
+        return PlainPushLane(self, session, tally)
+
+    def size_of(self, item: Entry) -> int:
+        return item.size
+
+
+def push_plainly(tally: Tally, connector: Connector, session: Session) -> Session:
+    """Pushes the job's item over a plain session. Returns the session that is open then."""
+    job = tally.job
+    if job.trees:
+        directory = _said_plainly(job.remote.directory.rstrip(b"/"), _OPEN_DESTINATION) + "\\"
+        push = PlainPush(tally, connector, directory)
+        push.prepare(session, 1)
+        tally.directories_created += _create_directory(session, "")
+        session.operation = None
+        return push.work(session, push.walk.tree())
+    directory, name = _split(job.remote.directory, _OPEN_DESTINATION)
+    push = PlainPush(tally, connector, directory)
+    push.prepare(session, 1)
+    path = os.path.basename(job.source)
+    if name and not _information(session, name).attributes & wire.DIRECTORY_ATTRIBUTE:
+        tally.directories_created += _create_directory(session, "")
+        path = os.fsdecode(name.encode())
+    elif name:
+        push.prefix = name
+    session.operation = None
+    push.made.add(name)
+    return push.work(session, push.walk.file(path))
+
+
+class _Shrank(Exception):
+    """The file is shorter than was announced."""
+
+
+class PlainPushLane(Lane[Entry]):
+    """One connection of a push."""
+
+    def __init__(self, push: PlainPush, session: Session, tally: Tally) -> None:
+        self._push = push
+        self._walk = push.walk
+        self._session = session
+        self._tally = tally
+        self._control = LevelControl(tally.job.remote.level)
+        self._waited = 0.0
+        self._entries: Deque[Entry] = collections.deque()
+        self._delayed: Delayed[Entry] = Delayed(tally.job.options.retry_delay)
+        self._sent = 0  # bytes of the file that is being sent
+
+    def run(self) -> None:
+        while True:
+            self._tally.check()
+            self._entries.extend(self._delayed.due())
+            if not self._entries:
+                self._entries.extend(self._push.take(_ENTRIES_AT_ONCE, _CONTENT_AT_ONCE))
+            if self._entries:
+                entry = self._entries[0]
+                try:
+                    self._do(entry)
+                except ConnectionLost:
+                    self._lose(entry)
+                    raise
+                except CopyFailure as failure:
+                    self._lose(entry)
+                    self._failed(entry, failure)
+                self._entries.popleft()
+                self.progressed = True
+            elif self._delayed:
+                self._tally.sleep(min(self._delayed.wait, 0.1))
+            else:
+                return
+
+    def unfinished(self) -> List[Entry]:
+        for entry in self._entries:
+            self._lose(entry)
+        entries, self._entries = list(self._entries), collections.deque()
+        return entries + self._delayed.all()
+
+    def _do(self, entry: Entry) -> None:
+        push, tally = self._push, self._tally
+        path = _below(push.prefix, _said_plainly(os.fsencode(entry.path), _OPEN_DESTINATION))
+        if entry.kind == DIRECTORY:
+            if self._has_directory(path.rpartition("\\")[0]) and path not in push.made:
+                push.failed.add(path)  # unless it is made now
+                tally.directories_created += _create_directory(self._session, path)
+                push.failed.discard(path)
+                push.made.add(path)
+        elif entry.kind == LINK:
+            failure = CopyFailure(0, Operation.MAKE_LINK, kind=ErrorKind.UNSUPPORTED)
+            failure.text = "the server has no symbolic links; copy what they point to"
+            raise failure
+        elif self._has_directory(path.rpartition("\\")[0]):
+            self._write_file(entry, path)
+
+    def _has_directory(self, path: str) -> bool:
+        """Makes a directory that another connection may be about to make, too. False when that failed; it is told."""
+        push = self._push
+        if path in push.made or (push.prefix and path == push.prefix):
+            return True
+        if path in push.failed:
+            return False
+        try:
+            self._tally.directories_created += _create_directory(self._session, path)
+        except ConnectionLost:
+            raise
+        except CopyFailure:
+            return False
+        push.made.add(path)
+        return True
+
+    # One file ----------------------------------------------------------------------------------------------------
+
+    def _write_file(self, entry: Entry, path: str) -> None:
+        tally = self._tally
+        tally.operation, tally.offset = _OPEN_SOURCE, 0
+        descriptor = -1
+        try:
+            descriptor = self._walk.open(entry)
+            info = os.fstat(descriptor)
+            if not stat.S_ISREG(info.st_mode):
+                raise special_file(info)
+            self._offer(entry, path, descriptor, info)
+        except OSError as error:
+            raise CopyFailure(error.errno or errno.EIO, tally.operation, tally.offset) from None
+        finally:
+            if descriptor >= 0:
+                system.close_quietly(descriptor)
+
+    def _offer(self, entry: Entry, path: str, descriptor: int, info: os.stat_result) -> None:
+        session, tally = self._session, self._tally
+        size = info.st_size
+        level = 0
+        if not self._control.is_off and size >= _COMPRESSED_MINIMUM:
+            level = self._control.next_level(min(size, wire.BLOCK_SIZE))
+        write_type = wire.COMPRESSED if level else wire.SEND
+        session.send(wire.encode(wire.WriteFile(write_type, wire.filetime_of(info.st_mtime_ns), size, path)))
+        answer = session.read(1)[0]
+        for _ in range(_HASHES_MAXIMUM):
+            if answer != WriteAnswer.HASH:
+                break
+            session.send(_digest(descriptor, tally))
+            answer = session.read(1)[0]
+        if answer == WriteAnswer.COPY:
+            self._send_content(entry, descriptor, size, level)
+            self._count_copied(entry, size)
+        elif answer == WriteAnswer.COPY_USING_SMB:
+            self._copy_through_share(entry, size)
+        elif answer in (WriteAnswer.LINK, WriteAnswer.ODX):
+            tally.files_linked += 1
+            tally.bytes_linked += size
+            tally.end_file(None, entry.path, size, entry.root)
+        elif answer == WriteAnswer.SKIP:
+            tally.files_skipped += 1
+            tally.bytes_skipped += size
+            tally.end_file(None, entry.path, size, entry.root)
+        elif answer == WriteAnswer.BAD_DESTINATION:
+            raise _refused(_OPEN_DESTINATION, "the server does not accept the destination")
+        elif answer == WriteAnswer.COPY_DELTA:
+            raise _refused(Operation.SEND, "the server wants a delta, which its protocol does not have for pushes")
+        else:
+            raise violation("the answer %d to a pushed file" % answer)
+
+    def _count_copied(self, entry: Entry, size: int) -> None:
+        tally = self._tally
+        tally.in_flight -= self._sent
+        self._sent = 0
+        tally.files_copied += 1
+        tally.bytes_copied += size
+        tally.end_file(entry.flight, entry.path, size, entry.root)
+        entry.flight = None
+
+    def _send_content(self, entry: Entry, descriptor: int, size: int, level: int) -> None:
+        tally, session = self._tally, self._session
+        entry.flight = tally.begin_file(entry.path, size, entry.root)
+        offset = 0
+        try:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            while offset < size:
+                tally.check()
+                tally.operation, tally.offset = _READ, offset
+                piece = _read_piece(descriptor, min(wire.BLOCK_SIZE if level else _PIECE, size - offset))
+                if level:
+                    self._send_block(piece, level if offset == 0 else self._control.next_level(len(piece)) or 1)
+                else:
+                    session.send(piece)
+                offset += len(piece)
+                self._sent += len(piece)
+                tally.advance_file(entry.flight, len(piece))
+        except (_Shrank, OSError) as error:
+            # The rest of what was announced cannot be made up, and there is no word for that.
+            if isinstance(error, _Shrank) and entry.shrinks < _SHRINKS:
+                entry.shrinks += 1
+            else:
+                number = getattr(error, "errno", None) or 0
+                failure = CopyFailure(number, _READ, offset, kind=ErrorKind.READ_ERROR)
+                failure.text = "" if number else "the file became shorter while it was sent"
+                self._lose(entry)
+                self._entries.popleft()
+                self._failed(entry, failure)
+            raise Dropped(0, Operation.SEND) from None
+        if session.read(1) != b"\1":
+            raise _refused(Operation.WRITE, "the server could not store the file")
+
+    def _send_block(self, piece: bytes, level: int) -> None:
+        connection = self._session.connection
+        waited, self._waited = connection.waited - self._waited, connection.waited
+        start = time.perf_counter()
+        block = zstd.compress(piece, level)
+        self._control.tell(time.perf_counter() - start, waited)
+        self._session.channel.weight += level * len(piece)
+        self._session.channel.volume += len(piece)
+        self._control.is_worth(len(piece), len(block))
+        self._session.send(len(block).to_bytes(4, "little") + block)
+
+    def _copy_through_share(self, entry: Entry, size: int) -> None:
+        """The server has no hand in it: the share is mounted here, or it cannot be done."""
+        session, tally = self._session, self._tally
+        share = tally.job.remote.local_directory
+        try:
+            if share is None:
+                raise _refused(
+                    _OPEN_DESTINATION, "the server wants the file to be copied through the share, which is not mounted"
+                )
+            target = os.fsdecode(share)
+            if not entry.root or self._push.prefix or os.path.isdir(target):
+                target = os.path.join(target, entry.path)
+            _copy_file(tally, self._walk, entry, target)
+        except CopyFailure:
+            session.send(b"\0")
+            raise
+        session.send(b"\1")
+        self._count_copied(entry, size)
+
+    def _lose(self, entry: Entry) -> None:
+        self._tally.in_flight -= self._sent
+        self._sent = 0
+        self._tally.lose_file(entry.flight)
+        entry.flight = None
+
+    def _failed(self, entry: Entry, failure: CopyFailure) -> None:
+        if self._tally.retries_left(failure, entry.tries):
+            entry.tries += 1
+            self._delayed.add(entry)
+        else:
+            self._tally.fail(failure, entry.path, entry.root)
+
+
+def _refused(operation: Operation, text: str) -> CopyFailure:
+    return CopyFailure(0, operation, kind=ErrorKind.SERVER, text=text)
+
+
+def _read_piece(descriptor: int, size: int) -> bytes:
+    """Exactly so many bytes. Raises OSError, and _Shrank where the file ends before."""
+    piece = os.read(descriptor, size)
+    while len(piece) < size:
+        more = os.read(descriptor, size - len(piece))
+        if not more:
+            raise _Shrank
+        piece += more
+    return piece
+
+
+def _digest(descriptor: int, tally: Tally) -> bytes:
+    tally.operation = _READ
+    digest = hashlib.md5()
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    while True:
+        tally.check()
+        data = os.read(descriptor, _PIECE)
+        if not data:
+            return digest.digest()
+        digest.update(data)
+
+
+def _copy_file(tally: Tally, walk: Walk, entry: Entry, target: str) -> None:
+    """Copies a file to a path of this machine. Raises CopyFailure."""
+    options = attr.evolve(tally.job.options, atomic=True, into_directory=False, metadata="stat")
+    copier = FileCopier(options, tally)
+    with walk.directory_of(entry) as directory:
+        copier.copy(directory, entry.name, None, system.file_path(target), follow=entry.follow)
+
+
+# Pulling --------------------------------------------------------------------------------------------------------------
+
+
+class PlainPull(Transfer[Wanted]):
+    """The pull of a file or tree.
+
+    Attributes:
+        directory: what all connections name as theirs.
+        prefix: what comes before the paths of items.
+    """
+
+    def __init__(self, tally: Tally, connector: Connector, directory: str, prefix: str) -> None:
+        super().__init__(tally, connector, tally.job.threads)
+        self.directory = directory
+        self.prefix = prefix
+        level = tally.job.remote.level
+        self.level = (messages.LEVEL_AUTO if level < 0 else level) if zstd.AVAILABLE else 0
+
+    def prepare(self, session: Session, index: int) -> None:
+        self._connector.enter(session, index, self.directory)
+
+    def make_lane(self, session: Session, tally: Tally) -> "PlainPullLane":
+        return PlainPullLane(self, session, tally)
+
+    def size_of(self, item: Wanted) -> int:
+        return item.size
+
+
+def pull_plainly(tally: Tally, connector: Connector, session: Session) -> Session:
+    """Pulls the job's item over a plain session. Returns the session that is open then."""
+    job = tally.job
+    directory, name = _split(job.remote.directory, _OPEN_SOURCE)
+    pull = PlainPull(tally, connector, directory, name)
+    pull.prepare(session, 1)
+    info = _information(session, name)
+    session.operation = None
+    if info.error:
+        raise CopyFailure(errno.ENOENT, _OPEN_SOURCE)
+    landing = Landing(tally)
+    wanted: List[Wanted] = []
+    if info.attributes & wire.DIRECTORY_ATTRIBUTE:
+        landing.open_root(job.destination)
+        landing.make("", Metadata(wire.nanoseconds_of(info.time) if info.time else None))
+        wanted = _list_tree(tally, session, landing, name)
+    else:
+        pull.prefix = ""
+        path = os.fsdecode(name.encode())
+        own = place_of_file(landing, job.destination, path)
+        place = landing.place("")
+        assert place is not None
+        wanted.append(_wanted(Wanted(path, place, own, True, info.size, _metadata_of(info.time))))
+    deciding = job.make_tally()
+    deciding.files_found, deciding.bytes_found = len(wanted), sum(item.size for item in wanted)
+    session = pull.work(session, to_fetch(deciding, wanted))
+    if info.attributes & wire.DIRECTORY_ATTRIBUTE or job.options.fsync:
+        landing.finish()
+    return session
+
+
+def _wanted(item: Wanted) -> Wanted:
+    item.tick = _TICK
+    return item
+
+
+def _metadata_of(filetime: int) -> Metadata:
+    return Metadata(wire.nanoseconds_of(filetime))
+
+
+def _list_tree(tally: Tally, session: Session, landing: Landing, prefix: str) -> List[Wanted]:
+    wanted: List[Wanted] = []
+    directories: Deque[str] = collections.deque([""])
+    while directories:
+        tally.check()
+        path = directories.popleft()
+        on_wire = _below(prefix, path.replace("/", "\\"))
+        found = _find_files(session, _below(on_wire, "*.*"))
+        if found is None:
+            tally.fail(CopyFailure(errno.ENOENT, Operation.LIST_DIRECTORY), path, root=not path)
+            continue
+        for file in found:
+            if file.name in ("", ".", "..") or "\\" in file.name or "/" in file.name:
+                raise violation("it lists a name that leads out of what was asked for")
+            below = path + "/" + file.name if path else file.name
+            try:
+                os.fsencode(below)
+            except UnicodeError:
+                tally.fail(CopyFailure(errno.EILSEQ, _OPEN_DESTINATION, kind=ErrorKind.ENCODING), below)
+                continue
+            if file.is_directory:
+                if file.attributes & _REPARSE_POINT:
+                    failure = CopyFailure(0, Operation.READ_LINK, kind=ErrorKind.UNSUPPORTED)
+                    failure.text = "links and junctions cannot be copied by the server's protocol"
+                    tally.fail(failure, below)
+                    continue
+                landing.make(below, _metadata_of(file.time))
+                directories.append(below)
+                continue
+            place = landing.place(below)
+            if place is not None:
+                item = Wanted(below, place, file.name, False, file.size, _metadata_of(file.time))
+                wanted.append(_wanted(item))
+    return wanted
+
+
+def _find_files(session: Session, pattern: str) -> Optional[List[wire.FoundFile]]:
+    """What is in a directory; None when it cannot be listed."""
+    session.send(wire.encode(wire.FindFiles(pattern)))
+    found: List[wire.FoundFile] = []
+    (size,) = session.read_numbers("<I")
+    if size == wire.SEARCH_FAILED:
+        return None
+    if size == 0:
+        # Q2: a real server ends the listing of an empty directory twice.
+        if not session.flags & wire.EXTENDED and session.read(4) != bytes(4):
+            raise violation("a listing that has no end")
+        return found
+    total = 0
+    while size:
+        total += size
+        if total > _LISTING_MAXIMUM:
+            raise violation("a listing of more than %d bytes" % _LISTING_MAXIMUM)
+        try:
+            found += wire.decode_listing(bytes(session.read(size)))
+        except wire.ProtocolError as error:
+            raise violation(str(error)) from None
+        (size,) = session.read_numbers("<I")
+    return found
+
+
+class PlainPullLane(Lane[Wanted]):
+    """One connection of a pull."""
+
+    def __init__(self, pull: PlainPull, session: Session, tally: Tally) -> None:
+        self._pull = pull
+        self._session = session
+        self._tally = tally
+        self._items: Deque[Wanted] = collections.deque()
+        self._delayed: Delayed[Wanted] = Delayed(tally.job.options.retry_delay)
+        self._arrival: Optional[Arrival] = None
+        self._failure: Optional[CopyFailure] = None  # why what arrives is thrown away
+
+    def run(self) -> None:
+        while True:
+            self._tally.check()
+            self._items.extend(self._delayed.due())
+            if not self._items:
+                self._items.extend(self._pull.take(_ENTRIES_AT_ONCE, _CONTENT_AT_ONCE))
+            if self._items:
+                item = self._items[0]
+                try:
+                    self._read_file(item)
+                except ConnectionLost:
+                    raise
+                except CopyFailure as failure:
+                    self._lose(item)
+                    self._failed(item, failure)
+                self._items.popleft()
+                self.progressed = True
+            elif self._delayed:
+                self._tally.sleep(min(self._delayed.wait, 0.1))
+            else:
+                return
+
+    def unfinished(self) -> List[Wanted]:
+        for item in self._items:
+            self._lose(item)
+        items, self._items = list(self._items), collections.deque()
+        return items + self._delayed.all()
+
+    # One file ----------------------------------------------------------------------------------------------------
+
+    def _read_file(self, item: Wanted) -> None:
+        answer, level = self._ask(item, self._pull.level)
+        if answer == ReadAnswer.COPY_DELTA:
+            # Nobody asked for that: it may have been made with another file than the one here (Q1).
+            self._throw_delta_away()
+            answer, level = self._ask(item, 0)
+        tally = self._tally
+        if answer == ReadAnswer.COPY:
+            self._receive(item, level)
+        elif answer == ReadAnswer.COPY_USING_SMB:
+            self._copy_through_share(item)
+        elif answer == ReadAnswer.SKIP:
+            if level or not os.path.isfile(tally.job.paths("" if item.root else item.path)[1]):
+                raise _refused(_OPEN_SOURCE, "the server says that the file is here already, and it is not")
+            tally.files_skipped += 1
+            tally.bytes_skipped += item.size
+            tally.end_file(None, item.path, item.size, item.root)
+        elif answer == ReadAnswer.BAD_SOURCE:
+            raise CopyFailure(errno.ENOENT, _OPEN_SOURCE)
+        else:
+            raise violation("the answer %d to a pulled file" % answer)
+
+    def _ask(self, item: Wanted, level: int) -> Tuple[int, int]:
+        """The answer to ReadFile, when it is none of those that ask back; and the level that was asked for."""
+        session, tally = self._session, self._tally
+        path = _below(self._pull.prefix, _said_plainly(os.fsencode(item.path), _OPEN_SOURCE))
+        filetime = size = 0
+        if not level:
+            # Q1: told of what is here, a real server may send a delta against another file; not if it is to be raw.
+            filetime, size = self._own(item)
+        pause, end = _BUSY_FIRST, time.monotonic() + tally.job.remote.timeout
+        hashes = 0
+        session.send(wire.encode(wire.ReadFile(level, filetime, size, path)))
+        while True:
+            answer = session.read(1)[0]
+            if answer == ReadAnswer.HASH and hashes < _HASHES_MAXIMUM:
+                hashes += 1
+                session.send(self._own_digest(item))
+            elif answer == ReadAnswer.SERVER_BUSY:
+                if time.monotonic() > end:
+                    failure = CopyFailure(errno.ETIMEDOUT, Operation.RECEIVE)
+                    failure.text = "the server was busy for %g seconds" % tally.job.remote.timeout
+                    raise failure
+                tally.sleep(pause)
+                pause = min(2 * pause, _BUSY_LAST)
+                session.send(wire.encode(wire.ReadFile(level, filetime, size, path)))
+            else:
+                return answer, level
+
+    def _own(self, item: Wanted) -> Tuple[int, int]:
+        """Time and size of the file that is here; zeros without."""
+        try:
+            now = Arrival(item.place, item.name, self._tally).look()
+        except OSError:
+            return 0, 0
+        if now is None or not stat.S_ISREG(now.st_mode):
+            return 0, 0
+        return wire.filetime_of(now.st_mtime_ns), now.st_size
+
+    def _own_digest(self, item: Wanted) -> bytes:
+        try:
+            descriptor = Arrival(item.place, item.name, self._tally).open()
+        except OSError:
+            return bytes(messages.DIGEST_SIZE)
+        try:
+            return _digest(descriptor, self._tally)
+        except OSError:
+            return bytes(messages.DIGEST_SIZE)
+        finally:
+            system.close_quietly(descriptor)
+
+    def _receive(self, item: Wanted, level: int) -> None:
+        session, tally = self._session, self._tally
+        mtime, size = wire.decode_copy_head(bytes(session.read(16)))
+        arrival = self._arrival = Arrival(item.place, item.name, tally)
+        self._failure = None
+        item.flight = tally.begin_file(item.path, size, item.root)
+        try:
+            arrival.begin(None)
+        except OSError as error:
+            self._fail_arrival(error, size)
+        for piece in self._blocks(size) if level else self._pieces(size):
+            tally.check()
+            if self._failure is not None:
+                continue
+            try:
+                arrival.write(piece)
+            except OSError as error:
+                self._fail_arrival(error, size)
+                continue
+            tally.advance_file(item.flight, len(piece))
+        if self._failure is None:
+            try:
+                arrival.commit(_metadata_of(mtime))
+            except OSError as error:
+                self._fail_arrival(error, size)
+            except CopyFailure as failure:
+                failure.state = arrival.abandon()
+                self._failure = failure
+        if self._failure is not None:
+            raise self._failure
+        self._arrival = None
+        tally.in_flight -= arrival.size
+        tally.files_copied += 1
+        tally.bytes_copied += size
+        tally.end_file(item.flight, item.path, size, item.root)
+        item.flight = None
+
+    def _pieces(self, size: int) -> Iterator[memoryview]:
+        while size:
+            piece = self._session.read(min(size, _PIECE))
+            size -= len(piece)
+            yield memoryview(piece)
+
+    def _blocks(self, size: int) -> Iterator[memoryview]:
+        session = self._session
+        session.channel.volume += size
+        while size:
+            (length,) = session.read_numbers("<I")
+            if length > wire.BLOCK_MAXIMUM:
+                raise violation("a compressed block of %d bytes" % length)
+            try:
+                content = zstd.decompress(session.read(length), min(size, wire.BLOCK_MAXIMUM))
+            except zstd.FrameError as error:
+                raise violation("a compressed block that cannot be read: %s" % error) from None
+            size -= len(content)
+            yield memoryview(content)
+
+    def _throw_delta_away(self) -> None:
+        session = self._session
+        session.read(16 + 1)
+        while True:
+            (length,) = session.read_numbers("<I")
+            if not length:
+                return
+            if length > wire.BLOCK_MAXIMUM:
+                raise violation("a block of a delta of %d bytes" % length)
+            session.read(length)
+
+    def _copy_through_share(self, item: Wanted) -> None:
+        """The server has no hand in it: the share is mounted here, or it cannot be done."""
+        tally = self._tally
+        (mtime,) = self._session.read_numbers("<Q")
+        share = tally.job.remote.local_directory
+        if share is None:
+            raise _refused(_OPEN_SOURCE, "the server wants the file copied through the share, which is not mounted")
+        source = os.fsdecode(share) if item.root else os.path.join(os.fsdecode(share), item.path)
+        arrival = self._arrival = Arrival(item.place, item.name, tally)
+        descriptor = -1
+        tally.operation = _OPEN_SOURCE
+        try:
+            descriptor = os.open(system.file_path(source), system.READ_FLAGS)
+            arrival.begin(None)
+            while True:
+                tally.check()
+                tally.operation, tally.offset = _READ, arrival.size
+                data = os.read(descriptor, _PIECE)
+                if not data:
+                    break
+                arrival.write(data)
+            arrival.commit(_metadata_of(mtime))
+        except OSError as error:
+            raise CopyFailure(
+                error.errno or errno.EIO, tally.operation, tally.offset, state=arrival.abandon()
+            ) from None
+        finally:
+            if descriptor >= 0:
+                system.close_quietly(descriptor)
+        self._arrival = None
+        tally.files_copied += 1
+        tally.bytes_copied += arrival.size
+        tally.end_file(None, item.path, arrival.size, item.root)
+
+    # Failures ----------------------------------------------------------------------------------------------------
+
+    def _fail_arrival(self, error: OSError, size: int) -> None:
+        """The file cannot be stored: what is still to come of it is thrown away."""
+        assert self._arrival is not None
+        self._failure = self._arrival.failure(error, size)
+
+    def _lose(self, item: Wanted) -> None:
+        arrival, self._arrival = self._arrival, None
+        if arrival is not None:
+            self._tally.in_flight -= arrival.size
+            arrival.abandon()
+        self._tally.lose_file(item.flight)
+        item.flight = None
+
+    def _failed(self, item: Wanted, failure: CopyFailure) -> None:
+        if self._tally.retries_left(failure, item.tries):
+            item.tries += 1
+            self._delayed.add(item)
+        else:
+            self._tally.fail(failure, item.path, item.root)

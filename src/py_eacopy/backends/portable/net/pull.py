@@ -1,0 +1,412 @@
+"""Pulling: what is listed is compared with what is there, and the rest is fetched. The extended dialect's part."""
+
+import collections
+import errno
+import os
+import stat
+from typing import Deque, Iterator, List, Optional
+
+from ...._errors import DestinationState, ErrorKind, Operation
+from ..failure import CopyFailure
+from ..progress import Flight
+from . import messages
+from .client import Connector, Session
+from .failures import ConnectionLost, failure_of, violation
+from .landing import Arrival, Landing, Metadata, Place
+from .tally import Tally
+from .transfer import Delayed, Lane, Transfer
+
+_FETCH_ENTRIES, _FETCH_CONTENT = 512, 64 << 20
+_FETCH_PATHS = 512 * 1024  # bytes of paths in one message
+
+
+class Wanted:
+    """A file or link that is to be pulled.
+
+    Attributes:
+        path: what it is called on the server.
+        name: what it is to be called, in `place`.
+        root: it is all that is pulled.
+        tick: how exact the server's times are, in nanoseconds.
+        flight: its progress, while it arrives.
+    """
+
+    __slots__ = ("flight", "metadata", "name", "path", "place", "root", "size", "target", "tick", "tries")
+
+    def __init__(self, path: str, place: Place, name: str, root: bool, size: int, metadata: Metadata) -> None:
+        self.path = path
+        self.place = place
+        self.name = name
+        self.root = root
+        self.size = size
+        self.metadata = metadata
+        self.target: Optional[str] = None
+        self.tick = 1
+        self.tries = 0
+        self.flight: Optional[Flight] = None
+
+
+def place_of_file(landing: Landing, destination: str, name: str) -> str:
+    """Opens the directory that a single pulled file goes to, and returns what it is to be called there.
+
+    Args:
+        destination: a file, or a directory that takes it in.
+        name: of the source.
+
+    Raises CopyFailure.
+    """
+    if os.path.isdir(destination):
+        landing.open_root(destination)
+        return name
+    if os.path.islink(destination):
+        destination = os.path.realpath(destination)  # the user's own link is written through
+    parent, own = os.path.split(destination)
+    if not own:
+        raise CopyFailure(errno.ENOENT, Operation.OPEN_DESTINATION)
+    landing.open_root(parent or os.curdir)
+    return own
+
+
+def to_fetch(tally: Tally, wanted: List[Wanted]) -> Iterator[Wanted]:
+    """Makes the links, and names the files that are not there already."""
+    for item in wanted:
+        tally.check()
+        arrival = Arrival(item.place, item.name, tally)
+        try:
+            if item.target is not None:
+                if arrival.read_link() != item.target:
+                    arrival.make_link(item.target, item.metadata)
+                    tally.symlinks_copied += 1
+                continue
+            if tally.job.options.metadata == "stat" and _is_there(arrival, item):
+                tally.files_skipped += 1
+                tally.bytes_skipped += item.size
+                tally.end_file(None, item.path, item.size, item.root)
+                continue
+        except OSError as error:
+            state = arrival.abandon()
+            tally.fail(CopyFailure(error.errno or errno.EIO, tally.operation, state=state), item.path, item.root)
+            continue
+        yield item
+
+
+def _is_there(arrival: Arrival, item: Wanted) -> bool:
+    """Whether the very file is at the destination. Its mode is set, where that changes no other name."""
+    now = arrival.look()
+    if now is None or not stat.S_ISREG(now.st_mode):
+        return False
+    mtime = item.metadata.mtime
+    if now.st_size != item.size or mtime is None or now.st_mtime_ns // item.tick != mtime // item.tick:
+        return False
+    mode = item.metadata.mode
+    if mode is not None and stat.S_IMODE(now.st_mode) != mode:
+        if now.st_nlink > 1:
+            return False
+        arrival.set_mode(mode)
+    return True
+
+
+class Pull(Transfer[Wanted]):
+    """The pull of a file or tree."""
+
+    def __init__(self, tally: Tally, connector: Connector, session: Session) -> None:
+        job = tally.job
+        super().__init__(tally, connector, min(job.threads, session.advised))
+        self.level = 0
+        if session.capabilities & messages.CAN_ZSTD:
+            self.level = messages.LEVEL_AUTO if job.remote.level < 0 else job.remote.level
+
+    def make_lane(self, session: Session, tally: Tally) -> "PullLane":
+        return PullLane(self, session, tally)
+
+    def size_of(self, item: Wanted) -> int:
+        return item.size
+
+
+def pull(tally: Tally, connector: Connector, session: Session) -> Session:
+    """Pulls the job's item over an extended session. Returns the session that is open then."""
+    landing = Landing(tally)
+    tries = 0
+    while True:
+        try:
+            wanted = _list(tally, session, landing)
+            break
+        except ConnectionLost as lost:
+            if not tally.retries_left(lost, tries):
+                raise
+            tries += 1
+            connector.close(session)
+            tally.sleep(tally.job.options.retry_delay)
+            session = connector.connect(1)
+    deciding = tally.job.make_tally()
+    deciding.files_found, deciding.bytes_found = len(wanted), sum(item.size for item in wanted)
+    session = Pull(tally, connector, session).work(session, to_fetch(deciding, wanted))
+    if session.is_directory or tally.job.options.fsync:
+        landing.finish()
+    return session
+
+
+def _list(tally: Tally, session: Session, landing: Landing) -> List[Wanted]:
+    """Asks what there is, makes the directories, and returns the rest."""
+    job = tally.job
+    flags = messages.LIST_RECURSIVE if session.is_directory else 0
+    if job.options.metadata == "stat" and session.capabilities & messages.CAN_ATTRIBUTES:
+        flags |= messages.LIST_ATTRIBUTES
+    path = b"" if session.is_directory else job.remote.directory.rstrip(b"/").rpartition(b"/")[2]
+    own_name = os.fsdecode(path)
+    if session.is_directory:
+        landing.open_root(job.destination)
+    else:
+        own_name = place_of_file(landing, job.destination, own_name)
+    session.put(messages.List_(flags, path))
+    session.flush()
+    wanted: List[Wanted] = []
+    while True:
+        tally.check()
+        message = session.receive()
+        if isinstance(message, messages.Entries):
+            for entry in message.entries:
+                _take_entry(tally, landing, entry, wanted, None if session.is_directory else own_name)
+        elif isinstance(message, messages.Listed):
+            for error in message.failures:
+                tally.fail(failure_of(error), os.fsdecode(error.path), root=not error.path or not session.is_directory)
+            return wanted
+        else:
+            raise violation("a %s where a listing is due" % type(message).__name__)
+
+
+def _take_entry(
+    tally: Tally, landing: Landing, entry: messages.Entry, wanted: List[Wanted], own_name: Optional[str]
+) -> None:
+    if not messages.is_legal_path(entry.path):
+        raise violation("it lists a path that leads out of what was asked for")
+    path = os.fsdecode(entry.path)
+    attributes = [(os.fsdecode(name), value) for name, value in entry.attributes]
+    mode = None if entry.mode == messages.MODE_UNKNOWN else stat.S_IMODE(entry.mode)
+    metadata = Metadata(entry.mtime, entry.atime, mode, attributes)
+    try:
+        if entry.type == messages.DIRECTORY:
+            landing.make(path, metadata)
+            return
+        place = landing.place("" if own_name is not None else path)
+    except KeyError:
+        raise violation("it lists what is in a directory that it did not list") from None
+    if place is None:
+        return
+    root = own_name is not None
+    if not root and not path:
+        raise violation("it lists a file without a name")
+    name = path.rpartition("/")[2] if own_name is None else own_name
+    item = Wanted(path, place, name, root, entry.size if entry.type == messages.FILE else 0, metadata)
+    if entry.type == messages.LINK:
+        item.target = os.fsdecode(entry.target)
+        if tally.job.options.follow_symlinks:
+            failure = CopyFailure(0, Operation.READ_LINK, kind=ErrorKind.UNSUPPORTED)
+            failure.text = "a server does not follow symbolic links; copy them as links"
+            tally.fail(failure, path, root)
+            return
+    wanted.append(item)
+
+
+class PullLane(Lane[Wanted]):
+    """One connection of a pull."""
+
+    def __init__(self, pull: Pull, session: Session, tally: Tally) -> None:
+        self._pull = pull
+        self._session = session
+        self._tally = tally
+        self._due: Deque[Wanted] = collections.deque()  # asked for, in order
+        self._fetches: Deque[int] = collections.deque()  # how many answers each of them is still owed
+        self._first = self._next = 0  # numbers: of the first due, of the next to be asked for
+        self._arrival: Optional[Arrival] = None
+        self._size = 0  # of the file that arrives in pieces
+        self._mtime = 0
+        self._failure: Optional[CopyFailure] = None  # why what arrives is thrown away
+        self._delayed: Delayed[Wanted] = Delayed(pull.job.options.retry_delay)
+        self._exhausted = False
+
+    def run(self) -> None:
+        while True:
+            self._tally.check()
+            self._fetch()
+            if self._due:
+                self._take(self._session.receive())
+            elif self._delayed:
+                self._tally.sleep(min(self._delayed.wait, 0.1))
+            elif self._exhausted:
+                return
+
+    def unfinished(self) -> List[Wanted]:
+        if self._arrival is not None:
+            self._lose(self._due[0], self._arrival.size)
+            self._end_arrival()
+        for item in self._due:
+            self._lose(item)
+        due, self._due = list(self._due), collections.deque()
+        return due + self._delayed.all()
+
+    # Asking ------------------------------------------------------------------------------------------------------
+
+    def _fetch(self) -> None:
+        """Asks for more, while few are on the way."""
+        again = self._delayed.due()
+        if again:
+            self._send_fetch(again)
+        while not self._exhausted and len(self._fetches) < messages.FETCHES_MAXIMUM // 2:
+            items = self._pull.take(_FETCH_ENTRIES, _FETCH_CONTENT)
+            self._exhausted = not items
+            while items:
+                size = count = 0
+                while count < len(items) and size < _FETCH_PATHS:
+                    size += len(items[count].path) + 2
+                    count += 1
+                self._send_fetch(items[:count])
+                items = items[count:]
+
+    def _send_fetch(self, items: List[Wanted]) -> None:
+        paths = [os.fsencode(item.path) for item in items]
+        self._due.extend(items)
+        self._fetches.append(len(items))
+        self._session.put(messages.Fetch(self._next, self._pull.level, paths))
+        self._session.flush()
+        self._next += len(items)
+
+    # Taking ------------------------------------------------------------------------------------------------------
+
+    def _take(self, message: messages.Message) -> None:
+        if isinstance(message, messages.Data):
+            self._take_data(message)
+        elif isinstance(message, messages.Body):
+            self._take_begin(message.number, len(message.content), message.mtime)
+            self._take_content(message.content)
+            self._take_end(message.crc)
+        elif isinstance(message, messages.Begin):
+            self._take_begin(message.number, message.size, message.mtime)
+        elif isinstance(message, messages.Hole):
+            self._take_hole(message.length)
+        elif isinstance(message, messages.End):
+            self._take_end(message.crc)
+        elif isinstance(message, messages.Abandon):
+            self._take_abandon(message)
+        else:
+            raise violation("a %s where content is due" % type(message).__name__)
+
+    def _take_begin(self, number: int, size: int, mtime: int) -> None:
+        if number != self._first or self._arrival is not None:
+            raise violation("content that is not due")
+        item, tally = self._due[0], self._tally
+        self._size, self._mtime, self._failure = size, mtime, None
+        arrival = self._arrival = Arrival(item.place, item.name, tally)
+        item.flight = tally.begin_file(item.path, size, item.root)
+        try:
+            arrival.begin(item.metadata.mode)
+        except OSError as error:
+            self._fail_arrival(error)
+
+    def _take_data(self, message: messages.Data) -> None:
+        if self._arrival is None:
+            raise violation("content that belongs to no file")
+        self._take_content(message.content)
+
+    def _take_content(self, content: "messages.Buffer") -> None:
+        arrival = self._arrival
+        assert arrival is not None
+        if self._failure is not None:
+            return
+        if arrival.size + len(content) > self._size:
+            raise violation("more content than was announced")
+        try:
+            arrival.write(memoryview(content))
+        except OSError as error:
+            self._fail_arrival(error)
+            return
+        self._tally.advance_file(self._due[0].flight, len(content))
+
+    def _take_hole(self, length: int) -> None:
+        arrival = self._arrival
+        if arrival is None:
+            raise violation("a hole that belongs to no file")
+        if self._failure is not None:
+            return
+        if arrival.size + length > self._size:
+            raise violation("more content than was announced")
+        try:
+            arrival.skip(length)
+        except OSError as error:
+            self._fail_arrival(error)
+            return
+        self._tally.advance_file(self._due[0].flight, length)
+
+    def _take_end(self, crc: int) -> None:
+        arrival, item, tally = self._arrival, self._due[0], self._tally
+        if arrival is None:
+            raise violation("an end that belongs to no file")
+        if self._failure is None:
+            if arrival.size != self._size:
+                raise violation("less content than was announced")
+            if not arrival.matches(crc):
+                raise violation("content that does not match its checksum")
+            metadata = item.metadata
+            try:
+                arrival.commit(Metadata(self._mtime, metadata.atime, metadata.mode, metadata.attributes))
+            except OSError as error:
+                self._fail_arrival(error)
+            except CopyFailure as error:
+                error.state = arrival.abandon()
+                self._failure = error
+        failure, self._arrival = self._failure, None
+        if failure is not None:
+            self._finish_item()
+            self._lose(item, arrival.size)
+            self._failed(item, failure)
+            return
+        tally.in_flight -= arrival.size
+        tally.files_copied += 1
+        tally.bytes_copied += arrival.size
+        tally.end_file(item.flight, item.path, arrival.size, item.root)
+        item.flight = None
+        self._finish_item()
+
+    def _take_abandon(self, message: messages.Abandon) -> None:
+        if message.number != self._first or not self._due:
+            raise violation("the end of what is not due")
+        item = self._due[0]
+        size = self._arrival.size if self._arrival is not None else 0
+        failure = failure_of(message.error)
+        failure.state = self._end_arrival()
+        self._finish_item()
+        self._lose(item, size)
+        self._failed(item, failure)
+
+    def _finish_item(self) -> None:
+        """The first that was due has come, or never will."""
+        self.progressed = True
+        self._due.popleft()
+        self._first += 1
+        self._fetches[0] -= 1
+        if not self._fetches[0]:
+            self._fetches.popleft()
+
+    # Failures ----------------------------------------------------------------------------------------------------
+
+    def _fail_arrival(self, error: OSError) -> None:
+        """The file cannot be stored: what is still to come of it is thrown away."""
+        assert self._arrival is not None
+        self._failure = self._arrival.failure(error, self._size)
+
+    def _end_arrival(self) -> Optional[DestinationState]:
+        """Takes back what has come of a file."""
+        arrival, self._arrival = self._arrival, None
+        return arrival.abandon() if arrival is not None else None
+
+    def _lose(self, item: Wanted, size: int = 0) -> None:
+        self._tally.in_flight -= size
+        self._tally.lose_file(item.flight)
+        item.flight = None
+
+    def _failed(self, item: Wanted, failure: CopyFailure) -> None:
+        if self._tally.retries_left(failure, item.tries):
+            item.tries += 1
+            self._delayed.add(item)
+        else:
+            self._tally.fail(failure, item.path, item.root)
