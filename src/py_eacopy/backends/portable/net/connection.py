@@ -4,7 +4,7 @@ import contextlib
 import select
 import socket
 import time
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, ContextManager, Optional, Tuple, Union
 
 Buffer = Union[bytes, bytearray, memoryview]
 
@@ -30,6 +30,7 @@ class Connection:
         duplex: while it cannot send, it takes in what comes. The side that asks has to: the side that answers does one
             thing after the other, and would wait for ever for room for its answers.
         tick: called some 20 times a second while it waits; may raise.
+        aside: a context that it enters whenever it has to wait for the network.
 
     Attributes:
         bytes_sent, bytes_received: so far.
@@ -42,6 +43,7 @@ class Connection:
         silence: float,
         duplex: bool = False,
         tick: Optional[Callable[[], None]] = None,
+        aside: Optional[Callable[[], ContextManager[None]]] = None,
     ) -> None:
         self.silence = silence
         self.bytes_sent = self.bytes_received = 0
@@ -49,6 +51,7 @@ class Connection:
         self._socket = sock
         self._duplex = duplex
         self._tick = tick
+        self._aside = aside
         self._buffer = bytearray()
         sock.setblocking(False)
         with contextlib.suppress(OSError):  # neither is vital, and tests use socket pairs
@@ -153,14 +156,19 @@ class Connection:
             if self._tick is not None:
                 self._tick()
                 left = min(left, _TICK)
-            readable, writable = self._select(not for_room or self._duplex, for_room, left)
+            reading = not for_room or self._duplex
+            if self._aside is None:
+                readable, writable = self._select(reading, for_room, left)
+            else:
+                with self._aside():
+                    readable, writable = self._select(reading, for_room, left)
             if for_room and readable and self._duplex:
                 self.absorb()
                 deadline = time.monotonic() + seconds
             if writable or (readable and not for_room):
                 return True
 
-    def _select(self, reading: bool, writing: bool, seconds: float) -> "tuple[bool, bool]":
+    def _select(self, reading: bool, writing: bool, seconds: float) -> Tuple[bool, bool]:
         if self._poll is None:
             read, write, failed = select.select(
                 [self._socket] if reading else [],

@@ -5,7 +5,7 @@ import struct
 from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple, Union
 
 from ...._errors import ErrorKind, Operation
-from .wire import ProtocolError
+from .wire import Command, Done, ProtocolError, RequestReport
 
 Buffer = Union[bytes, bytearray, memoryview]
 
@@ -241,6 +241,8 @@ Message = Union[
     Listed,
     Fetch,
     Goodbye,
+    RequestReport,
+    Done,
 ]
 
 _HEADER = struct.Struct("<IBB2x")
@@ -510,6 +512,9 @@ _DECODERS: Dict[int, Callable[[_Reader], Message]] = {
     LISTED: lambda r: Listed([r.error() for _ in range(r.count(_ERROR.size + 4))]),
     FETCH: _Reader.fetch,
     GOODBYE: lambda r: Goodbye(r.error()),
+    # The two commands of v20 that are understood here, too.
+    Command.REQUEST_REPORT: lambda r: RequestReport(),
+    Command.DONE: lambda r: Done(),
 }
 
 

@@ -25,6 +25,8 @@ COMMAND_MAXIMUM = 512 * 1024
 #: A compressed block, and what it decodes to. The sender's own blocks are those of the real one.
 BLOCK_MAXIMUM = 8 * 1024 * 1024
 BLOCK_SIZE = 2 * 1024 * 1024 - 32 * 1024
+#: EACopy's client takes several blocks, but none that is too large, nor too much in all.
+LISTING_BLOCK = 1024 * 1024
 LISTING_MAXIMUM = 24 * 1024 * 1024
 
 DIRECTORY_ATTRIBUTE, ARCHIVE_ATTRIBUTE, HIDDEN_ATTRIBUTE, READ_ONLY_ATTRIBUTE = 0x10, 0x20, 0x2, 0x1
@@ -331,13 +333,27 @@ def _text_and_end(data: Bytes, offset: int) -> Tuple[str, int]:
 # Answers -----------------------------------------------------------------------------------------------------------
 
 
+def encode_found(entry: FoundFile) -> bytes:
+    """One entry of the answer to FindFiles."""
+    return _FOUND.pack(entry.attributes, entry.time, entry.size) + entry.name.encode("utf-16-le") + b"\0\0"
+
+
 def encode_listing(found: Sequence[FoundFile]) -> bytes:
-    """The whole answer to FindFiles. An empty one is one zero word: EACopy's client would stumble over two."""
-    block = b"".join(
-        _FOUND.pack(entry.attributes, entry.time, entry.size) + entry.name.encode("utf-16-le") + b"\0\0"
-        for entry in found
-    )
-    return struct.pack("<I", len(block)) + block + bytes(4) if block else bytes(4)
+    """The whole answer to FindFiles, in blocks. An empty one is one zero word: two make EACopy's client stumble."""
+    parts: List[bytes] = []
+    block: List[bytes] = []
+    size = 0
+    for entry in found:
+        encoded = encode_found(entry)
+        if size and size + len(encoded) > LISTING_BLOCK:
+            parts += (struct.pack("<I", size), *block)
+            block, size = [], 0
+        block.append(encoded)
+        size += len(encoded)
+    if size:
+        parts += (struct.pack("<I", size), *block)
+    parts.append(bytes(4))
+    return b"".join(parts)
 
 
 def decode_listing(block: Bytes) -> List[FoundFile]:
@@ -373,6 +389,11 @@ def decode_copy_head(head: Bytes) -> Tuple[int, int]:
     """Time and size out of 16 bytes."""
     time, size = struct.unpack("<QQ", head)
     return time, size
+
+
+def encode_done(level_sum: int) -> bytes:
+    """The answer to Done: the sum of bytes times level over what was sent compressed."""
+    return struct.pack("<Q", level_sum & (1 << 64) - 1)
 
 
 def encode_report(text: str) -> bytes:

@@ -1,11 +1,13 @@
 """zstd, from whichever package has it here: the standard library (3.14), backports.zstd, or zstandard (3.8)."""
 
 import importlib
+import struct
 from typing import Any, Callable, Optional, Tuple
 
 LEVEL_MAXIMUM = 22
 #: No frame may ask for more memory than this to be decoded: 2 to the power of.
 _WINDOW_LOG_MAXIMUM = 27
+_STORED_BLOCK = 128 * 1024
 
 
 class FrameError(ValueError):
@@ -86,6 +88,16 @@ def compress(data: Any, level: int) -> bytes:
     """One frame, which says its content's size."""
     assert _functions is not None
     return _functions[0](data, level)
+
+
+def store(data: bytes) -> bytes:
+    """A frame that holds less than 4 GiB as they are: for who has to send frames, and cannot or may not compress."""
+    parts = [b"\x28\xb5\x2f\xfd\xa0", struct.pack("<I", len(data))]
+    for begin in range(0, len(data) or 1, _STORED_BLOCK):
+        block = data[begin : begin + _STORED_BLOCK]
+        last = begin + _STORED_BLOCK >= len(data)
+        parts += (struct.pack("<I", len(block) << 3 | last)[:3], block)
+    return b"".join(parts)
 
 
 def decompress(data: Any, limit: int) -> bytes:

@@ -1,0 +1,142 @@
+"""Open directories of one session: every name on the way is looked up in an open directory, and no link is followed."""
+
+import collections
+import contextlib
+import errno
+import os
+import stat
+from typing import List, Optional, Tuple
+
+from .. import system
+from .share import Share, split
+
+_CAPACITY = 64
+_FLAGS = system.DIRECTORY_FLAGS | system.O_NOFOLLOW
+#: For directories that may be gone through, but not listed.
+_PASS_FLAGS = _FLAGS | getattr(os, "O_PATH", 0)
+
+
+class OpenDirectory:
+    """A directory that stays open as long as somebody holds this.
+
+    Attributes:
+        share, path: where it is, relative to the share.
+    """
+
+    __slots__ = ("descriptor", "path", "share", "_own")
+
+    def __init__(self, share: Share, path: bytes, descriptor: int, own: bool = True) -> None:
+        self.share = share
+        self.path = path
+        self.descriptor = descriptor
+        self._own = own
+
+    def __del__(self) -> None:
+        if self._own:
+            self._own = False
+            system.close_quietly(self.descriptor)
+
+    def list(self) -> List[Tuple[bytes, os.stat_result]]:
+        """The names in it and what has them, links themselves rather than what they lead to. Raises OSError."""
+        # Opened once more: this one's own position would remember how far it was listed before.
+        descriptor = os.open(".", system.DIRECTORY_FLAGS, dir_fd=self.descriptor)
+        found = []
+        try:
+            with os.scandir(descriptor) as entries:
+                for entry in entries:
+                    try:
+                        found.append((os.fsencode(entry.name), entry.stat(follow_symlinks=False)))
+                    except FileNotFoundError:
+                        continue  # removed meanwhile
+        finally:
+            system.close_quietly(descriptor)
+        return found
+
+
+class OpenDirectories:
+    """Opens directories of a share, and keeps those that were used last. For one thread."""
+
+    def __init__(self) -> None:
+        self._open: collections.OrderedDict[Tuple[int, bytes], OpenDirectory] = collections.OrderedDict()
+
+    def open(self, share: Share, path: bytes, make: bool = False) -> OpenDirectory:
+        """Opens the directory at a legal path; what is missing is made if wanted. Raises OSError."""
+        return self.open_counting(share, path, make)[0]
+
+    def open_counting(self, share: Share, path: bytes, make: bool) -> Tuple[OpenDirectory, List[bytes]]:
+        """The same, and the paths of the directories that had to be made."""
+        made: List[bytes] = []
+        key = (share.number, path)
+        found = self._open.get(key)
+        if found is not None:
+            self._open.move_to_end(key)
+            return found, made
+        if not path:
+            return OpenDirectory(share, b"", share.root, own=False), made
+        # From the nearest one that is open.
+        rest = [path]
+        above = path
+        start = OpenDirectory(share, b"", share.root, own=False)
+        while above:
+            above, name = split(above)
+            nearest = self._open.get((share.number, above))
+            if nearest is not None:
+                start = nearest
+                break
+            rest.append(above)
+        for step in reversed([part for part in rest if part]):
+            start = self._enter(start, step, make, made)
+        return start, made
+
+    def _enter(self, parent: OpenDirectory, path: bytes, make: bool, made: List[bytes]) -> OpenDirectory:
+        name = split(path)[1]
+        if make:
+            try:
+                descriptor = _open(parent.descriptor, name)
+            except FileNotFoundError:
+                with contextlib.suppress(FileExistsError):  # somebody was faster
+                    os.mkdir(name, dir_fd=parent.descriptor)
+                    made.append(path)
+                descriptor = _open(parent.descriptor, name)
+        else:
+            descriptor = _open(parent.descriptor, name)
+        found = OpenDirectory(parent.share, path, descriptor)
+        self._open[parent.share.number, path] = found
+        if len(self._open) > _CAPACITY:
+            self._open.popitem(last=False)
+        return found
+
+    def forget(self, share: Share, path: bytes) -> None:
+        """A directory was removed, with what was in it."""
+        for key in [key for key in self._open if key[0] == share.number and _is_in(key[1], path)]:
+            del self._open[key]
+
+    def close(self) -> None:
+        self._open.clear()
+
+
+def _open(parent: int, name: bytes) -> int:
+    try:
+        return os.open(name, _FLAGS, dir_fd=parent)
+    except PermissionError:
+        return os.open(name, _PASS_FLAGS, dir_fd=parent)
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link, where only directories may be
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
+        raise
+
+
+def _is_in(path: bytes, directory: bytes) -> bool:
+    return not directory or path == directory or path.startswith(directory + b"/")
+
+
+def look(directory: OpenDirectory, name: bytes) -> Optional[os.stat_result]:
+    """What has a name, a link itself rather than what it leads to; None when nothing has. Raises OSError."""
+    try:
+        return os.stat(name, dir_fd=directory.descriptor, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def is_regular(info: Optional[os.stat_result]) -> bool:
+    return info is not None and stat.S_ISREG(info.st_mode)
