@@ -39,6 +39,7 @@ class Session:
         capabilities: of both sides.
         advised: most connections that the server wants.
         is_directory: extended: the path that was asked for is a directory.
+        numbered: entries so far; the numbers of a connection never repeat.
         operation: what is told to have failed when the connection breaks; None: sending or receiving.
     """
 
@@ -53,6 +54,7 @@ class Session:
         self.advised = 1
         self.is_directory = False
         self.operation: Optional[Operation] = Operation.CONNECT
+        self.numbered = 0
         self.closed = False
 
     # Messages of the extended dialect ----------------------------------------------------------------------------

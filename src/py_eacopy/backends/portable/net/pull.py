@@ -217,7 +217,7 @@ class PullLane(Lane[Wanted]):
         self._tally = tally
         self._due: Deque[Wanted] = collections.deque()  # asked for, in order
         self._fetches: Deque[int] = collections.deque()  # how many answers each of them is still owed
-        self._first = self._next = 0  # numbers: of the first due, of the next to be asked for
+        self._first = session.numbered  # the number of what is due first
         self._arrival: Optional[Arrival] = None
         self._size = 0  # of the file that arrives in pieces
         self._mtime = 0
@@ -267,9 +267,9 @@ class PullLane(Lane[Wanted]):
         paths = [os.fsencode(item.path) for item in items]
         self._due.extend(items)
         self._fetches.append(len(items))
-        self._session.put(messages.Fetch(self._next, self._pull.level, paths))
+        self._session.put(messages.Fetch(self._session.numbered, self._pull.level, paths))
         self._session.flush()
-        self._next += len(items)
+        self._session.numbered += len(items)
 
     # Taking ------------------------------------------------------------------------------------------------------
 

@@ -138,7 +138,6 @@ class PushLane(Lane[Entry]):
         self._session = session
         self._tally = tally
         self._offered: Dict[int, _Offered] = {}
-        self._next = 0
         self._offers = 0  # on the way
         self._wanted: Deque[int] = collections.deque()  # contents that the server asked for
         self._digests: Deque[int] = collections.deque()
@@ -245,8 +244,8 @@ class PushLane(Lane[Entry]):
         while self._offers >= messages.OFFERS_MAXIMUM:
             self._session.flush()
             self._take(self._session.receive())
-        first, count = self._next, len(entries)
-        self._next += count
+        first, count = self._session.numbered, len(entries)
+        self._session.numbered += count
         self._offers += 1
         unanswered = [count]
         for number, entry in enumerate(entries, first):
