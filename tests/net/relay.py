@@ -18,8 +18,9 @@ class Way:
     """What happens to the bytes of one direction.
 
     Args:
-        delay: seconds that each piece is held up.
+        delay: seconds that what has arrived is held up.
         piece: most bytes that are passed on at once; with 1 each byte is a segment of its own.
+        pause: seconds after each of them.
         stall_at: after so many bytes nothing more is passed on, until :meth:`Relay.resume`.
         cut_at: after so many bytes all connections are cut.
         alter: for each connection: positions, and what the byte there is XORed with.
@@ -30,11 +31,12 @@ class Way:
         *,
         delay: float = 0.0,
         piece: int = PIECE,
+        pause: float = 0.0,
         stall_at: Optional[int] = None,
         cut_at: Optional[int] = None,
         alter: Optional[Dict[int, int]] = None,
     ) -> None:
-        self.delay, self.piece, self.stall_at, self.cut_at = delay, piece, stall_at, cut_at
+        self.delay, self.piece, self.pause, self.stall_at, self.cut_at = delay, piece, pause, stall_at, cut_at
         self.alter = alter or {}
         self.passed = 0
 
@@ -45,7 +47,7 @@ class Way:
 
 
 class Conversation:
-    """One connection, and what was said on it (as it was passed on)."""
+    """One connection, and what was passed on of what was said on it."""
 
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         self.client, self.server = client, server
@@ -171,9 +173,10 @@ class Relay:
                         size = min(way.room(), way.piece, len(data))
                         way.passed += size
                     if size:
-                        target.sendall(data[:size])
                         record += data[:size]
+                        target.sendall(data[:size])
                         data = data[size:]
+                        time.sleep(way.pause)
                     else:
                         self._event(way)
         except OSError:
