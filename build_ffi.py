@@ -1,4 +1,4 @@
-"""Describes the binding py_eacopy._native to cffi; the declarations are read from native/eacopy_c.h.
+"""Describes the binding py_eacopy._native to cffi; the declarations are read from the headers of native/.
 
 `python build_ffi.py OUTPUT.c` writes the C source of the binding. setup.py does that and has CMake compile it.
 """
@@ -8,22 +8,25 @@ from pathlib import Path
 
 from cffi import FFI
 
-HEADER = Path(__file__).resolve().parent / "native" / "eacopy_c.h"
+NATIVE = Path(__file__).resolve().parent / "native"
+#: Each may use what those before it declare.
+HEADERS = ("eacopy_c.h", "eacopy_net.h")
 
 
-def declarations() -> str:
-    """The part of the header that is plain declarations."""
-    text = HEADER.read_text(encoding="utf-8")
+def declarations(header: Path) -> str:
+    """The part of a header that is plain declarations."""
+    text = header.read_text(encoding="utf-8")
     begin, end = "/* cdef: begin */", "/* cdef: end */"
     if begin not in text or end not in text:
-        raise SystemExit(f"{HEADER} must have the lines {begin!r} and {end!r} around its declarations")
+        raise SystemExit(f"{header} must have the lines {begin!r} and {end!r} around its declarations")
     return text.split(begin, 1)[1].split(end, 1)[0]
 
 
 def builder() -> FFI:
     ffi = FFI()
-    ffi.cdef(declarations())
-    ffi.set_source("py_eacopy._native", '#include "eacopy_c.h"')
+    for header in HEADERS:
+        ffi.cdef(declarations(NATIVE / header))
+    ffi.set_source("py_eacopy._native", "\n".join(f'#include "{header}"' for header in HEADERS))
     return ffi
 
 

@@ -8,8 +8,8 @@
 #include <new>
 #include <string>
 
+#include "abi.h"
 #include "eacopy/copy.h"
-#include "eacopy/job.h"
 
 namespace {
 
@@ -22,6 +22,7 @@ static_assert(EAC_DESTINATION_PARTIAL == static_cast<int>(eacopy::DestinationSta
 static_assert(EAC_METADATA_STAT == static_cast<int>(eacopy::Metadata::kStat));
 static_assert(EAC_REFLINK_NEVER == static_cast<int>(eacopy::Reflink::kNever));
 static_assert(EAC_STRATEGY_IGNORE == static_cast<int>(eacopy::Strategy::kIgnore));
+static_assert(EAC_DELTA_APPLY == static_cast<int>(eacopy::DeltaAction::kApply));
 static_assert(EAC_ITEM_TREE == static_cast<int>(eacopy::ItemType::kTree));
 static_assert(EAC_METHOD_COUNT == eacopy::kMethodCount);
 static_assert(EAC_NEWS_DONE == static_cast<int>(eacopy::kNewsDone));
@@ -34,15 +35,19 @@ struct OwnedError : eac_error {
   std::string peer_text;
 };
 
-eacopy::Options FromC(const eac_options& c) {
-  eacopy::Options options;
+}  // namespace
+
+namespace eacopy {
+
+Options FromC(const eac_options& c) {
+  Options options;
   options.buffer_size = std::max<uint64_t>(c.buffer_size, 1);  // with none, every file would seem to be at its end
   options.retry_delay = c.retry_delay;
   options.retry_count = c.retry_count;
   options.thread_count = c.thread_count;
-  options.metadata = static_cast<eacopy::Metadata>(c.metadata);
-  options.reflink = static_cast<eacopy::Reflink>(c.reflink);
-  options.strategy = static_cast<eacopy::Strategy>(c.strategy);
+  options.metadata = static_cast<Metadata>(c.metadata);
+  options.reflink = static_cast<Reflink>(c.reflink);
+  options.strategy = static_cast<Strategy>(c.strategy);
   options.follow_symlinks = c.follow_symlinks != 0;
   options.ignore_dangling_symlinks = c.ignore_dangling_symlinks != 0;
   options.dirs_exist_ok = c.dirs_exist_ok != 0;
@@ -55,7 +60,7 @@ eacopy::Options FromC(const eac_options& c) {
   return options;
 }
 
-eac_error* ToC(eacopy::Failure failure) {
+eac_error* ToC(Failure failure) {
   auto error = std::make_unique<OwnedError>();
   error->kind = static_cast<int32_t>(failure.status.kind());
   error->operation = static_cast<int32_t>(failure.status.operation());
@@ -74,15 +79,7 @@ eac_error* ToC(eacopy::Failure failure) {
   return error.release();  // the caller's, until eac_error_free
 }
 
-}  // namespace
-
-struct eac_job {
-  explicit eac_job(const eacopy::Options& options) : job(options) {}
-
-  eacopy::Job job;
-  eacopy::Progress progress;
-  eacopy::FilterRequest filter;
-};
+}  // namespace eacopy
 
 extern "C" {
 
@@ -98,8 +95,8 @@ int eac_copy_file(const char* source, const char* destination, const eac_options
   *error = nullptr;
   try {
     eacopy::Failure failure;
-    const eacopy::CopyResult result = eacopy::CopySmallFile(source, destination, FromC(*options), &failure);
-    if (result == eacopy::CopyResult::kFailed) *error = ToC(std::move(failure));
+    const eacopy::CopyResult result = eacopy::CopySmallFile(source, destination, eacopy::FromC(*options), &failure);
+    if (result == eacopy::CopyResult::kFailed) *error = eacopy::ToC(std::move(failure));
     return static_cast<int>(result);
   } catch (const std::exception&) {
     return EAC_RESULT_NEEDS_JOB;  // out of memory: the job's path will say so
@@ -110,7 +107,17 @@ void eac_error_free(eac_error* error) { delete static_cast<OwnedError*>(error); 
 
 eac_job* eac_job_new(const eac_options* options) {
   try {
-    return std::make_unique<eac_job>(FromC(*options)).release();
+    return std::make_unique<eac_job>(eacopy::FromC(*options)).release();
+  } catch (const std::exception&) {
+    return nullptr;
+  }
+}
+
+eac_job* eac_job_new_delta(const eac_options* options, const eac_delta* delta) {
+  try {
+    const auto action = static_cast<eacopy::DeltaAction>(delta->action);
+    eacopy::Delta with{action, delta->reference, delta->level, delta->allow_unchecked != 0};
+    return std::make_unique<eac_job>(eacopy::FromC(*options), std::move(with)).release();
   } catch (const std::exception&) {
     return nullptr;
   }
@@ -160,7 +167,7 @@ void eac_job_answer_filter(eac_job* job, uint64_t ticket, const uint8_t* leave_o
 eac_error* eac_job_take_error(eac_job* job) {
   try {
     eacopy::Failure failure;
-    return job->job.TakeFailure(&failure) ? ToC(std::move(failure)) : nullptr;
+    return job->job.TakeFailure(&failure) ? eacopy::ToC(std::move(failure)) : nullptr;
   } catch (const std::exception&) {
     return nullptr;
   }
@@ -180,6 +187,9 @@ void eac_job_snapshot(eac_job* job, eac_counters* counters) {
   counters->errors = sum.errors;
   counters->retries = sum.retries;
   for (int i = 0; i < eacopy::kMethodCount; ++i) counters->methods[i] = sum.methods[i];
+  counters->bytes_reused = sum.bytes_reused;
+  counters->bytes_written = sum.bytes_written;
+  counters->bytes_read = sum.bytes_read;
   counters->files_linked = sum.files_linked;
   counters->bytes_linked = sum.bytes_linked;
   counters->bytes_skipped = sum.bytes_skipped;

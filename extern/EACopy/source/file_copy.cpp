@@ -6,6 +6,9 @@
 #include <cstdio>
 #include <cstring>
 
+#include "delta/fill.h"
+#include "delta/patch.h"
+#include "delta/reference.h"
 #include "eacopy/copy.h"
 
 namespace eacopy {
@@ -76,10 +79,11 @@ class Destination {
   Destination(const Destination&) = delete;
   Destination& operator=(const Destination&) = delete;
 
-  // Opens or creates an empty file to write to.
-  Status Open(const Handle& source, const FileInfo& source_info, bool* into_directory);
-  // All is written: gives it its metadata and its name.
-  Status Commit(const Handle& source, const FileInfo& source_info, platform::Scratch& scratch, FileMonitor& monitor);
+  // Opens or creates an empty file to write to. Only the file `kept`, which may be null, is not emptied.
+  Status Open(const FileInfo& source_info, const FileInfo* kept, bool* into_directory);
+  // All is written: gives it its metadata and its name. `verify`: compares, whatever the options say.
+  Status Commit(const Handle& source, const FileInfo& source_info, bool verify, platform::Scratch& scratch,
+                FileMonitor& monitor);
   // Something was written to it, or may have been.
   void NoteWritten();
   // Takes back what was created and tells what is at the destination now.
@@ -88,6 +92,8 @@ class Destination {
   const Handle& handle() const { return handle_; }
   // Of a file that was there before; null when it was created.
   const FileInfo* existing_info() const { return in_place_ ? &existing_info_ : nullptr; }
+  // It is the one that was to be kept.
+  bool is_kept() const { return in_place_ && kept_ != nullptr && existing_info_.id == kept_->id; }
 
  private:
   Status Create(const std::string& name, const FileInfo& source_info);
@@ -103,6 +109,7 @@ class Destination {
   std::string written_;  // the name under which it is written: name_, or that of the temporary file
   Handle handle_;
   FileInfo existing_info_;
+  const FileInfo* kept_ = nullptr;
   bool existed_ = false;
   bool created_ = false;   // written_ is ours to remove
   bool in_place_ = false;  // an existing file is written over
@@ -123,7 +130,8 @@ Status Destination::Create(const std::string& name, const FileInfo& source_info)
   return status;
 }
 
-Status Destination::Open(const Handle& /*source*/, const FileInfo& source_info, bool* into_directory) {
+Status Destination::Open(const FileInfo& source_info, const FileInfo* kept, bool* into_directory) {
+  kept_ = kept;
   for (;;) {
     name_ = given_;
     existed_ = false;
@@ -176,13 +184,14 @@ Status Destination::OpenInPlace(const FileInfo& source_info) {
   if (existing_info_.type == FileType::kFifo) return Status::FromErrno(0, Operation::kSpecialFile);
   status = RefuseSameFile(source_info, existing_info_);
   if (!status.ok()) return status;
-  status = platform::OpenExisting(task_.destination_parent, name_.c_str(), options_.verify, &handle_);
+  const bool readable = options_.verify || task_.delta != nullptr;
+  status = platform::OpenExisting(task_.destination_parent, name_.c_str(), readable, &handle_);
   if (!status.ok()) return status;
   status = platform::GetInfo(handle_, &existing_info_);
   if (status.ok()) status = RefuseSameFile(source_info, existing_info_);
   if (!status.ok()) return status;
   in_place_ = true;
-  if (existing_info_.type != FileType::kRegular) return Status();
+  if (existing_info_.type != FileType::kRegular || is_kept()) return Status();
   // A clone takes the place of all old data at once, and when it is refused they have to stay.
   const bool cloned_only = options_.reflink == Reflink::kAlways && source_info.type == FileType::kRegular;
   if (cloned_only && source_info.size != 0) return Status();
@@ -208,7 +217,7 @@ Status Destination::SyncDirectory() const {
   return status.ok() ? platform::Sync(directory) : Status::FromErrno(status.error_number(), Operation::kSync);
 }
 
-Status Destination::Commit(const Handle& source, const FileInfo& source_info, platform::Scratch& scratch,
+Status Destination::Commit(const Handle& source, const FileInfo& source_info, bool verify, platform::Scratch& scratch,
                            FileMonitor& monitor) {
   Status status;
   const bool regular = created_ || existing_info_.type == FileType::kRegular;
@@ -227,7 +236,7 @@ Status Destination::Commit(const Handle& source, const FileInfo& source_info, pl
     status = platform::Sync(handle_);
     if (!status.ok()) return status;
   }
-  if (options_.verify && regular) {
+  if ((verify || options_.verify) && regular) {
     status = platform::CompareData(source, handle_, scratch, monitor);
     if (!status.ok()) return status;
   }
@@ -288,6 +297,29 @@ Status RefuseSpecial(const FileInfo& info, bool in_tree) {
     default:
       return Status();
   }
+}
+
+Status FillWithDelta(const Delta& delta, const delta::FillRequest& request, FileMonitor& monitor,
+                     FileOutcome* outcome) {
+  delta::FillResult result;
+  Status status;
+  if (delta.action != DeltaAction::kApply) monitor.Begin(request.source_info.size);
+  switch (delta.action) {
+    case DeltaAction::kCopy:
+      status = delta::Fill(request, &result);
+      break;
+    case DeltaAction::kCreate:
+      status = delta::CreatePatch(request, delta.level, &result);
+      break;
+    case DeltaAction::kApply:
+      status = delta::ApplyPatch(request, delta.allow_unchecked, monitor, &result);
+      break;
+  }
+  outcome->size = result.size;
+  outcome->reused = result.reused;
+  outcome->written = result.written;
+  outcome->read = result.read;
+  return status;
 }
 
 }  // namespace
@@ -365,15 +397,31 @@ Status CopyFile(const FileTask& task, const Options& options, platform::Scratch&
       outcome->too_large = true;
       return Status();
     }
-    status = destination.Open(source, info, &outcome->into_directory);
+    delta::Reference reference;
+    if (task.delta != nullptr) status = reference.Open(task.delta->reference.c_str());
+    if (status.ok()) {
+      const FileInfo* kept = task.delta != nullptr ? &reference.info() : nullptr;
+      status = destination.Open(info, kept, &outcome->into_directory);
+    }
     if (!status.ok()) return status;
-    monitor.Begin(info.size);
-    platform::DataRequest request{
-        source, info, destination.handle(), destination.existing_info(), options, task.thread_count, scratch, monitor};
-    status = platform::CopyData(request, &outcome->method, &outcome->size);
-    if (status.kind() != Kind::kUnsupported) destination.NoteWritten();
-    if (status.ok()) status = destination.Commit(source, info, scratch, monitor);
-    if (status.kind() == Kind::kDiskFull) status.set_space(info.size, platform::FreeSpace(destination.handle()));
+    bool verify = false;
+    if (task.delta != nullptr) {
+      delta::FillRequest request{source,  info,    reference, destination.handle(), destination.is_kept(),
+                                 options, scratch, monitor};
+      status = FillWithDelta(*task.delta, request, monitor, outcome);
+      destination.NoteWritten();
+      verify = reference.fresh() && task.delta->action == DeltaAction::kCopy;
+    } else {
+      monitor.Begin(info.size);
+      platform::DataRequest request{
+          source,  info,   destination.handle(), destination.existing_info(), options, task.thread_count,
+          scratch, monitor};
+      status = platform::CopyData(request, &outcome->method, &outcome->size);
+      if (status.kind() != Kind::kUnsupported) destination.NoteWritten();
+    }
+    if (status.ok()) status = destination.Commit(source, info, verify, scratch, monitor);
+    if (status.kind() == Kind::kDiskFull && status.size() == 0)
+      status.set_space(info.size, platform::FreeSpace(destination.handle()));
     if (status.kind() == Kind::kFileTooLarge) status.set_space(info.size, 0);
     return status;
   };
@@ -420,7 +468,5 @@ CopyResult CopySmallFile(const char* source, const char* destination, const Opti
   if (outcome.too_large) return CopyResult::kNeedsJob;
   return outcome.into_directory ? CopyResult::kCopiedInto : CopyResult::kCopied;
 }
-
-const char* Capabilities() { return platform::Capabilities(); }
 
 }  // namespace eacopy

@@ -9,15 +9,17 @@ import functools
 import os
 import sys
 import time
-from typing import Any, FrozenSet, Iterator, List, Optional, Tuple
+from typing import Any, Callable, FrozenSet, Iterator, List, Optional, Tuple
 
 from .. import _errors
 from .._control import Control, ProgressCallback, calling_back
 from .._errors import DestinationState, EACopyError, ErrorKind, FFIError, Operation
-from .._job import METADATA, REFLINK, STRATEGIES, CopyJob, CopyOptions, Filter
+from .._job import DELTA_ACTIONS, METADATA, REFLINK, STRATEGIES, CopyJob, CopyOptions, Delta, Filter, Remote
 from .._native import ffi, lib
 from .._report import CopyReport, Snapshot
-from .base import Backend
+from .._server_options import ServerOptions
+from . import native_server
+from .base import Backend, RunningServer
 
 ABI_VERSION = 2
 if lib.eac_abi_version() != ABI_VERSION:  # pragma: no cover - a stale build
@@ -104,7 +106,8 @@ class NativeBackend(Backend):
 
     def run(self, job: CopyJob, control: Control) -> CopyReport:
         started = time.monotonic()
-        handle = lib.eac_job_new(_c_options(job.options, control.progress is not None, job.filter is not None))
+        options = _c_options(job.options, control.progress is not None, job.filter is not None)
+        handle = _new_job(job, options)
         if handle == ffi.NULL:
             raise FFIError("the engine could not start a job: out of memory or threads")
         run = _Run(handle, job, control)
@@ -117,6 +120,55 @@ class NativeBackend(Backend):
         finally:
             control.detach()
             lib.eac_job_free(handle)
+
+    def serve(self, options: ServerOptions, log: Callable[[int, str], None]) -> RunningServer:
+        return native_server.start(options, log, _take_error)
+
+
+def _new_job(job: CopyJob, options: Any) -> Any:
+    if job.remote is not None:
+        return _new_remote_job(options, job.remote)
+    if job.delta is not None:
+        return _new_delta_job(options, job.delta)
+    return lib.eac_job_new(options)
+
+
+def _new_delta_job(options: Any, asked: Delta) -> Any:
+    reference = ffi.new("char[]", asked.reference)
+    delta = ffi.new(
+        "eac_delta *",
+        {
+            "reference": reference,
+            "level": asked.level,
+            "action": DELTA_ACTIONS.index(asked.action),
+            "allow_unchecked": asked.allow_unchecked,
+        },
+    )
+    return lib.eac_job_new_delta(options, delta)
+
+
+def _new_remote_job(options: Any, remote: Remote) -> Any:
+    host = ffi.new("char[]", remote.host.encode("utf-8", "surrogateescape"))
+    directory = ffi.new("char[]", remote.directory)
+    local_directory = ffi.NULL if remote.local_directory is None else ffi.new("char[]", remote.local_directory)
+    token = b"" if remote.token is None else remote.token.encode("utf-8", "surrogatepass")
+    c_token = ffi.NULL if remote.token is None else ffi.new("uint8_t[]", token)
+    c_remote = ffi.new(
+        "eac_remote *",
+        {
+            "host": host,
+            "port": remote.port,
+            "push": remote.push,
+            "plain": remote.plain,
+            "level": remote.level,
+            "timeout": remote.timeout,
+            "directory": directory,
+            "local_directory": local_directory,
+            "token": c_token,
+            "token_size": len(token),
+        },
+    )
+    return lib.eac_job_new_remote(options, c_remote)
 
 
 class _Run:
@@ -227,10 +279,19 @@ class _Run:
         return CopyReport(
             files_copied=counters.files_copied,
             bytes_copied=counters.bytes_copied,
-            bytes_written=counters.bytes_copied,
+            bytes_written=counters.bytes_copied if self._job.delta is None else counters.bytes_written,
+            bytes_reused=counters.bytes_reused,
+            bytes_read=counters.bytes_read,
             symlinks_copied=counters.symlinks_copied,
             directories_created=counters.directories_created,
             retries=counters.retries,
+            files_linked=counters.files_linked,
+            bytes_linked=counters.bytes_linked,
+            files_skipped=counters.files_skipped,
+            bytes_skipped=counters.bytes_skipped,
+            bytes_sent=counters.bytes_sent,
+            bytes_received=counters.bytes_received,
+            compression_level=counters.bytes_packed_level / counters.bytes_packed if counters.bytes_packed else 0.0,
             methods=methods,
             errors=tuple(self._control.errors),
             seconds=seconds,

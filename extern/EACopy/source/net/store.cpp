@@ -279,16 +279,6 @@ Status StoreSymlink(const platform::Directory& parent, const char* name, const s
   return metadata.durable ? platform::Sync(parent) : Status();
 }
 
-Status ReplaceByLink(const platform::Directory& from, const char* from_name, const platform::Directory& to,
-                     const char* to_name) {
-  const std::string name = TemporaryName();
-  if (::linkat(from.get(), from_name, to.get(), name.c_str(), 0) != 0) return LastError(Operation::kMakeLink);
-  Status status = platform::Rename(to, name.c_str(), to_name);
-  // Renaming one name of a file to another of the same file does nothing, and leaves both.
-  platform::RemoveFile(to, name.c_str());
-  return status;
-}
-
 void ReadAttributesAt(const platform::Directory& parent, const char* name, std::string* encoded) {
   encoded->clear();
 #ifdef __linux__

@@ -75,10 +75,6 @@ Status SetMetadata(const platform::Directory& directory, const NewMetadata& meta
 Status StoreSymlink(const platform::Directory& parent, const char* name, const std::string& target,
                     const NewMetadata& metadata, bool* same);
 
-// Makes another name of a file, in place of what has it.
-Status ReplaceByLink(const platform::Directory& from, const char* from_name, const platform::Directory& to,
-                     const char* to_name);
-
 // The attributes of a name in an open directory, in the form of an entry; no symbolic link is followed, and links have
 // none. Costs one system call when there are none.
 void ReadAttributesAt(const platform::Directory& parent, const char* name, std::string* encoded);

@@ -1,0 +1,46 @@
+// Arrival: a file while its content comes in, in either dialect.
+#ifndef EACOPY_SOURCE_NET_ARRIVAL_H_
+#define EACOPY_SOURCE_NET_ARRIVAL_H_
+
+#include <cstdint>
+#include <string_view>
+
+#include "digest.h"
+#include "eacopy/status.h"
+#include "open_directories.h"
+#include "store.h"
+
+namespace eacopy {
+namespace net {
+
+// What fails is remembered: the rest of the content is taken and thrown away, and Finish tells.
+class Arrival {
+ public:
+  // `mode`: what the file is created with; it is its owner's alone until it is finished, unless the umask decides.
+  Arrival(OpenDirectory parent, uint32_t mode, bool with_md5);
+
+  void Write(std::string_view bytes);
+  void Hole(uint64_t length);
+  uint64_t size() const { return size_; }
+  // Of the data; holes do not count.
+  uint32_t crc() const { return crc_; }
+  // Of everything; all zero without `with_md5`.
+  Md5Digest md5();
+
+  void Fail(const Status& status);
+  // Gives it its name. `verify`: reads it again first.
+  Status Finish(std::string_view name, const NewMetadata& metadata, bool verify);
+
+ private:
+  TemporaryFile file_;
+  Status status_;
+  uint64_t size_ = 0;
+  uint32_t crc_ = 0;
+  bool with_md5_;
+  Md5 md5_;
+};
+
+}  // namespace net
+}  // namespace eacopy
+
+#endif  // EACOPY_SOURCE_NET_ARRIVAL_H_

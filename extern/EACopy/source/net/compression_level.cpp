@@ -1,0 +1,44 @@
+// One step up or down after each frame.
+
+#include "compression_level.h"
+
+#include <algorithm>
+
+namespace eacopy {
+namespace net {
+namespace {
+
+constexpr int kHighest = 15;
+// What is sent as it is before compressing is tried again, when it was slower than the wire.
+constexpr uint64_t kRawOnFastWire = 8u << 20;
+// The same after what could not be compressed: at first, and at most.
+constexpr uint64_t kRawAtFirst = 1u << 20;
+constexpr uint64_t kRawAtMost = 16u << 20;
+
+}  // namespace
+
+int CompressionLevel::Next(size_t size) {
+  if (raw_left_ == 0) return level_;
+  raw_left_ -= std::min<uint64_t>(raw_left_, size);
+  return 0;
+}
+
+void CompressionLevel::Sent(int level, size_t size, size_t sent_size, Duration compressing, Duration waiting) {
+  if (level == 0) return;
+  if (sent_size >= size - size / 32) {
+    raw_after_next_ = std::min(std::max(2 * raw_after_next_, kRawAtFirst), kRawAtMost);
+    raw_left_ = raw_after_next_;
+    return;
+  }
+  raw_after_next_ = 0;
+  if (waiting > compressing) {
+    level_ = std::min(level_ + 1, kHighest);
+  } else if (level_ > 1) {
+    --level_;
+  } else {
+    raw_left_ = kRawOnFastWire;
+  }
+}
+
+}  // namespace net
+}  // namespace eacopy

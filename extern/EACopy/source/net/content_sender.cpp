@@ -1,0 +1,356 @@
+// Reading files and sending them, as they are or compressed; listing directories.
+
+#include "content_sender.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <new>
+#include <optional>
+#include <vector>
+
+#include "../posix/internal.h"
+#include "store.h"
+
+namespace eacopy {
+namespace net {
+
+using platform::FileInfo;
+using platform::FileType;
+
+namespace {
+
+constexpr size_t kSmall = 256 * 1024;      // files up to this size are one Body
+constexpr size_t kChunk = 512 * 1024;      // of a large one
+constexpr size_t kPackedChunk = 1u << 20;  // of a large one that is compressed
+constexpr size_t kPackAt = 512 * 1024;     // small ones are compressed together, about this much at a time
+constexpr size_t kEntriesPerMessage = 512;
+constexpr size_t kMaxEntries = 256 * 1024;  // bytes of one message
+
+bool Unchanged(const FileInfo& a, const FileInfo& b) {
+  return a.size == b.size && a.modified.seconds == b.modified.seconds &&
+         a.modified.nanoseconds == b.modified.nanoseconds;
+}
+
+// Reads until the buffer is full or the file ends. -1 with errno.
+ssize_t ReadFully(int file, char* data, size_t size, uint64_t offset) {
+  size_t done = 0;
+  while (done < size) {
+    const ssize_t got = platform::Uninterrupted(
+        [&] { return ::pread(file, data + done, size - done, static_cast<off_t>(offset + done)); });
+    if (got < 0) return -1;
+    if (got == 0) break;
+    done += static_cast<size_t>(got);
+  }
+  return static_cast<ssize_t>(done);
+}
+
+// Where data begins at or after `offset`, and where it ends; begin == size when only a hole is left.
+void FindData(int file, uint64_t offset, uint64_t size, uint64_t* begin, uint64_t* end) {
+  *begin = offset;
+  *end = size;
+#ifdef SEEK_DATA
+  const off_t data = ::lseek(file, static_cast<off_t>(offset), SEEK_DATA);
+  if (data < 0) {
+    if (errno == ENXIO) *begin = size;
+    return;
+  }
+  const off_t hole = ::lseek(file, data, SEEK_HOLE);
+  *begin = std::min(std::max(static_cast<uint64_t>(data), offset), size);
+  if (hole > data) *end = std::min(static_cast<uint64_t>(hole), size);
+#else
+  (void)file;
+#endif
+}
+
+}  // namespace
+
+ContentSender::ContentSender(ServerContext& context, Peer& peer, Workspace& workspace, uint32_t capabilities)
+    : context_(context), peer_(peer), workspace_(workspace), capabilities_(capabilities) {}
+
+void ContentSender::SetLevel(uint8_t level) {
+  packing_ = level != 0 && (capabilities_ & kCapabilityZstd) != 0;
+  if (!packing_) return;
+  adaptive_ = level == kAdaptive;
+  if (!adaptive_) {
+    level_ = level;
+    controller_.reset();
+  } else if (!controller_) {
+    controller_ = std::make_unique<CompressionLevel>();
+  }
+}
+
+Status ContentSender::AfterMessage() {
+  if (packing_) return packed_.size() >= kPackAt ? Pack() : Status();
+  return peer_.FlushIfLarge();
+}
+
+// Compresses what waits, or sends it as it is when that is no larger.
+Status ContentSender::Pack() {
+  if (packed_.empty()) return Status();
+  const int level = adaptive_ ? controller_->Next(packed_.size()) : level_;
+  const auto begin = std::chrono::steady_clock::now();
+  frame_.clear();
+  const bool compressed = level > 0 && packed_.size() <= kMaxUnpacked &&
+                          compressor_.Compress(packed_, level, &frame_) &&
+                          frame_.size() < packed_.size() - packed_.size() / 32;
+  const auto took = std::chrono::steady_clock::now() - begin;
+  Status status;
+  const auto waiting = std::chrono::steady_clock::now();
+  if (compressed) {
+    EncodePackedHead(&peer_.out(), static_cast<uint8_t>(level), static_cast<uint32_t>(packed_.size()), frame_.size());
+    status = peer_.Flush(frame_);
+  } else {
+    status = peer_.Flush(packed_);
+  }
+  if (adaptive_) {
+    controller_->Sent(level, packed_.size(), compressed ? frame_.size() : packed_.size(), took,
+                      std::chrono::steady_clock::now() - waiting);
+  }
+  packed_.clear();
+  return status;
+}
+
+Status ContentSender::Finish() { return packing_ ? Pack() : Status(); }
+
+Status ContentSender::Abandon_(uint32_t index, const Status& status, std::string_view path) {
+  Count(&context_.totals.errors);
+  EncodeAbandon(&messages(), Abandon{index, ToErrorView(status, path)});
+  return AfterMessage();
+}
+
+Status ContentSender::SendFile(uint32_t index, std::string_view path) {
+  if (path.empty() || !IsFreePath(path)) {
+    return Abandon_(index, Status::Of(Kind::kInvalidArgument, Operation::kOpenSource, EINVAL), path);
+  }
+  const std::string full = workspace_.FullPath(path);
+  OpenDirectory parent;
+  platform::Handle file;
+  FileInfo info;
+  Status status = workspace_.directories().Open(ParentOf(full), &parent);
+  if (!status.ok()) return Abandon_(index, Status::FromErrno(status.error_number(), Operation::kOpenSource), path);
+  status = platform::OpenSource(*parent, std::string(NameOf(full)).c_str(), false, &file, &info);
+  if (status.ok() && info.type == FileType::kDirectory) status = Status::FromErrno(EISDIR, Operation::kOpenSource);
+  if (status.ok() && info.type != FileType::kRegular) status = Status::FromErrno(EINVAL, Operation::kSpecialFile);
+  if (!status.ok()) return Abandon_(index, status, path);
+  if (!buffer_) buffer_.reset(new char[kPackedChunk]);
+  bool done = false;
+  status = SendSmall(index, file, info, &done);
+  if (status.ok() && !done) status = SendLarge(index, file, info);
+  return status;
+}
+
+Status ContentSender::SendSmall(uint32_t index, const platform::Handle& file, const FileInfo& info, bool* done) {
+  const bool sparse = info.allocated + info.block_size < info.size;
+  if (info.size > kSmall || (sparse && info.size > 64 * 1024)) return Status();
+  *done = true;
+  const ssize_t got = ReadFully(file.get(), buffer_.get(), static_cast<size_t>(info.size), 0);
+  if (got < 0) return Abandon_(index, platform::LastError(Operation::kRead), {});
+  FileInfo after;
+  Body body;
+  body.index = index;
+  body.crc = Crc32(0, buffer_.get(), static_cast<size_t>(got));
+  body.mtime = ToNanoseconds(info.modified);
+  if (!platform::GetInfo(file, &after).ok() || !Unchanged(info, after) || static_cast<uint64_t>(got) != info.size) {
+    body.flags |= kChangedWhileRead;
+  }
+  EncodeBodyHead(&messages(), body, static_cast<size_t>(got));
+  messages().append(buffer_.get(), static_cast<size_t>(got));
+  Count(&context_.totals.files_sent);
+  return AfterMessage();
+}
+
+Status ContentSender::SendData(std::string_view bytes) {
+  EncodeDataHead(&messages(), bytes.size());
+  if (!packing_) return peer_.Flush(bytes);
+  messages().append(bytes);
+  return AfterMessage();
+}
+
+Status ContentSender::SendLarge(uint32_t index, const platform::Handle& file, const FileInfo& info) {
+  EncodeBegin(&messages(), Begin{index, ToNanoseconds(info.modified), info.size});
+  const bool sparse = info.allocated + info.block_size < info.size;
+  uint32_t crc = 0;
+  uint64_t offset = 0;
+  while (offset < info.size) {
+    uint64_t begin = offset, end = info.size;
+    if (sparse) FindData(file.get(), offset, info.size, &begin, &end);
+    if (begin > offset) {
+      EncodeHole(&messages(), begin - offset);
+      offset = begin;
+    }
+    while (offset < end) {
+      if (context_.stopping.load(std::memory_order_relaxed)) return Status::Cancelled();
+      const size_t wanted = static_cast<size_t>(std::min<uint64_t>(end - offset, packing_ ? kPackedChunk : kChunk));
+      const ssize_t got = ReadFully(file.get(), buffer_.get(), wanted, offset);
+      if (got < 0) return Abandon_(index, platform::LastError(Operation::kRead, offset), {});
+      // It was made shorter: it cannot be what was announced any more.
+      if (static_cast<size_t>(got) < wanted) {
+        return Abandon_(index, Status::FromErrno(0, Operation::kRead, offset + static_cast<uint64_t>(got)), {});
+      }
+      crc = Crc32(crc, buffer_.get(), wanted);
+      Status status = SendData(std::string_view(buffer_.get(), wanted));
+      if (!status.ok()) return status;
+      offset += wanted;
+    }
+  }
+  FileInfo after;
+  const bool changed = !platform::GetInfo(file, &after).ok() || !Unchanged(info, after);
+  EncodeEnd(&messages(), End{crc, changed ? kChangedWhileRead : uint8_t{0}});
+  Count(&context_.totals.files_sent);
+  return AfterMessage();
+}
+
+// Listing -------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+// The entries and failures of one listing, as they are found.
+class ListingWriter {
+ public:
+  ListingWriter(Peer& peer, uint32_t capabilities, bool attributes)
+      : peer_(peer), capabilities_(capabilities), with_attributes_(attributes) {}
+
+  Status Add(const platform::Directory& parent, const char* name, const std::string& path, FileInfo* info) {
+    Status status = platform::GetInfo(parent, name, false, info);
+    if (!status.ok()) {
+      // What went away since it was listed is not missed, unless it was asked for by name.
+      if (status.error_number() != ENOENT || path.empty()) Fail(status, path);
+      return Status();
+    }
+    Entry entry;
+    entry.path = path;
+    entry.mode = (capabilities_ & kCapabilityModes) != 0 ? info->mode : kUnknownMode;
+    entry.mtime = ToNanoseconds(info->modified);
+    entry.atime = ToNanoseconds(info->accessed);
+    switch (info->type) {
+      case FileType::kRegular:
+        entry.type = EntryType::kFile;
+        entry.size = info->size;
+        break;
+      case FileType::kDirectory:
+        entry.type = EntryType::kDirectory;
+        break;
+      case FileType::kSymlink:
+        if ((capabilities_ & kCapabilitySymlinks) == 0) {
+          Fail(Status::Of(Kind::kUnsupported, Operation::kReadLink, ENOTSUP), path);
+          return Status();
+        }
+        entry.type = EntryType::kSymlink;
+        status = platform::ReadLink(parent, name, &target_);
+        if (!status.ok()) {
+          Fail(status, path);
+          return Status();
+        }
+        entry.target = target_;
+        break;
+      case FileType::kSocket:
+        Fail(Status::FromErrno(ENXIO, Operation::kOpenSource), path);
+        return Status();
+      default:
+        Fail(Status::FromErrno(0, Operation::kSpecialFile), path);
+        return Status();
+    }
+    if (with_attributes_ && entry.type != EntryType::kSymlink) {
+      ReadAttributesAt(parent, name, &attributes_);
+      entry.attributes = attributes_;
+      if (!attributes_.empty()) entry.flags |= kEntryAttributes;
+    }
+    if (!entries_) entries_.emplace(CountedMessage::Entries(&peer_.out()));
+    PutEntry(&peer_.out(), entry);
+    entries_->Add();
+    if (entries_->count() < kEntriesPerMessage && entries_->size() < kMaxEntries) return Status();
+    FinishEntries();
+    return peer_.FlushIfLarge();
+  }
+
+  void Fail(const Status& status, std::string_view path) { failures_.push_back({status, std::string(path)}); }
+
+  Status Finish() {
+    FinishEntries();
+    // All of them in one message, as far as it has room.
+    CountedMessage listed = CountedMessage::Listed(&peer_.out());
+    for (const auto& [status, path] : failures_) {
+      if (listed.size() + path.size() > kMaxMessage - 4096) break;
+      PutError(&peer_.out(), ToErrorView(status, path));
+      listed.Add();
+    }
+    listed.Finish();
+    return peer_.FlushIfLarge();
+  }
+
+ private:
+  void FinishEntries() {
+    if (entries_) entries_->Finish();
+    entries_.reset();
+  }
+
+  Peer& peer_;
+  const uint32_t capabilities_;
+  const bool with_attributes_;
+  std::optional<CountedMessage> entries_;
+  std::vector<std::pair<Status, std::string>> failures_;
+  std::string target_;
+  std::string attributes_;
+};
+
+}  // namespace
+
+Status ContentSender::SendListing(const List& list) {
+  const bool attributes = (list.flags & kListAttributes) != 0 && (capabilities_ & kCapabilityAttributes) != 0;
+  ListingWriter writer(peer_, capabilities_, attributes);
+  const std::string top(list.path);
+  FileInfo info;
+  OpenDirectory directory;
+  Status status;
+  if (!IsFreePath(top)) {
+    writer.Fail(Status::Of(Kind::kInvalidArgument, Operation::kListDirectory, EINVAL), top);
+    return writer.Finish();
+  }
+  const std::string full = workspace_.FullPath(top);
+  status = workspace_.directories().Open(ParentOf(full), &directory);
+  if (!status.ok()) {
+    writer.Fail(Status::FromErrno(status.error_number(), Operation::kStat), top);
+    return writer.Finish();
+  }
+  info.type = FileType::kUnknown;
+  status = writer.Add(*directory, full.empty() ? "." : std::string(NameOf(full)).c_str(), top, &info);
+  if (!status.ok()) return status;
+  std::vector<std::string> waiting;
+  if (info.type == FileType::kDirectory) waiting.push_back(top);
+  const bool recursive = (list.flags & kListRecursive) != 0;
+  platform::Listing names;
+  while (!waiting.empty()) {
+    if (context_.stopping.load(std::memory_order_relaxed)) return Status::Cancelled();
+    const std::string path = std::move(waiting.back());
+    waiting.pop_back();
+    status = workspace_.directories().Open(workspace_.FullPath(path), &directory);
+    if (status.ok()) {
+      ::lseek(directory->get(), 0, SEEK_SET);  // it may have been listed before
+      status = platform::ListDirectory(*directory, &names);
+    }
+    if (!status.ok()) {
+      writer.Fail(status, path);
+      continue;
+    }
+    for (size_t i = 0; i < names.size(); ++i) {
+      const char* name = names.name(i);
+      if (IsTemporaryName(name)) continue;
+      const std::string child = JoinPaths(path, name);
+      if (child.size() > kMaxPath) {
+        writer.Fail(Status::FromErrno(ENAMETOOLONG, Operation::kStat), path);
+        continue;
+      }
+      info.type = FileType::kUnknown;
+      status = writer.Add(*directory, name, child, &info);
+      if (!status.ok()) return status;
+      if (recursive && info.type == FileType::kDirectory) waiting.push_back(child);
+    }
+  }
+  return writer.Finish();
+}
+
+}  // namespace net
+}  // namespace eacopy
