@@ -1,0 +1,154 @@
+"""What a client pulls: the contents of files on the server."""
+
+import errno
+import os
+import stat
+import zlib
+
+from ...._errors import Operation
+from .. import system
+from ..monitor import Monitor
+from . import messages, zstd
+from .channel import Channel
+from .level import AUTO, LevelControl
+from .listing import Lister
+from .messages import Abandon, Begin, Body, Data, End, Fetch, Hole, List_
+from .open_directories import OpenDirectories
+from .reasons import check_path, error_of
+from .service import Service
+from .share import Place, split
+from .store import extents
+from .wire import ProtocolError
+
+#: Files up to here are sent in one message; larger ones in pieces.
+SMALL_FILE = 256 * 1024
+PIECE = 512 * 1024
+
+
+class _ReadFailure(Exception):
+    """A file could not be read: what was begun is abandoned. A failing connection must not be taken for it."""
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+class Pulls:
+    """The pulls of one session.
+
+    Args:
+        place: the session's directory.
+        capabilities: what both sides can.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        channel: Channel,
+        directories: OpenDirectories,
+        monitor: Monitor,
+        place: Place,
+        capabilities: int,
+    ) -> None:
+        self._service = service
+        self._channel = channel
+        self._directories = directories
+        self._monitor = monitor
+        self._place = place
+        self._capabilities = capabilities
+        self._level = 0
+
+    def handle(self, message: messages.Message) -> bool:
+        """Does what a message asks for. False: it is none of a pull. Raises ProtocolError."""
+        if isinstance(message, Fetch):
+            self._fetch(message)
+        elif isinstance(message, List_):
+            Lister(self._channel, self._service, self._directories, self._place, message, self._capabilities).run()
+        else:
+            return False
+        return True
+
+    def _fetch(self, message: Fetch) -> None:
+        place = self._place
+        if message.level != self._level and self._capabilities & messages.CAN_ZSTD:
+            if message.level > zstd.LEVEL_MAXIMUM and message.level != messages.LEVEL_AUTO:
+                raise ProtocolError("the unknown level %d" % message.level)
+            self._channel.flush()
+            self._level = message.level
+            self._channel.level = LevelControl(AUTO if message.level == messages.LEVEL_AUTO else message.level)
+        for number, path in enumerate(message.paths, message.first):
+            self._monitor.check()
+            try:
+                self._monitor.operation, self._monitor.offset = Operation.OPEN_SOURCE, 0
+                self._send_file(place, number, path)
+            except (_ReadFailure, ValueError) as failure:
+                cause = failure.cause if isinstance(failure, _ReadFailure) else failure
+                self._service.statistics.count("errors")
+                self._channel.put(Abandon(number, error_of(self._monitor, cause, path)))
+
+    def _send_file(self, place: Place, number: int, path: bytes) -> None:
+        try:
+            descriptor = self._open_source(place, path)
+        except OSError as error:
+            raise _ReadFailure(error) from None
+        try:
+            info = os.fstat(descriptor)
+            if info.st_size <= SMALL_FILE:
+                content = self._read(descriptor, 0, SMALL_FILE + 1)
+                if len(content) <= SMALL_FILE:
+                    changed = self._has_changed(descriptor, info, len(content))
+                    self._channel.put(Body(number, zlib.crc32(content), changed, info.st_mtime_ns, content))
+                    self._service.statistics.count("files_sent")
+                    return
+                info = os.fstat(descriptor)
+            self._send_large(descriptor, number, info)
+        finally:
+            system.close_quietly(descriptor)
+        self._service.statistics.count("files_sent")
+
+    def _send_large(self, descriptor: int, number: int, info: os.stat_result) -> None:
+        channel = self._channel
+        channel.put(Begin(number, info.st_mtime_ns, info.st_size))
+        offset = crc = 0
+        for begin, end in [*extents(descriptor, info.st_size), (info.st_size, info.st_size)]:
+            if begin > offset:
+                channel.put(Hole(begin - offset))
+                offset = begin
+            while offset < end:
+                self._monitor.check()
+                data = self._read(descriptor, offset, min(PIECE, end - offset))
+                if not data:
+                    error = OSError(errno.EIO, "the file became shorter while it was read")
+                    raise _ReadFailure(error)
+                crc = zlib.crc32(data, crc)
+                offset += len(data)
+                channel.put(Data(data))
+        channel.put(End(crc, self._has_changed(descriptor, info, info.st_size)))
+
+    def _open_source(self, place: Place, path: bytes) -> int:
+        check_path(path)
+        parent, name = split(place.inside(path))
+        directory = self._directories.open(place.share, parent)
+        descriptor = os.open(name or b".", system.READ_FLAGS | system.O_NOFOLLOW, dir_fd=directory.descriptor)
+        try:
+            mode = os.fstat(descriptor).st_mode
+            if stat.S_ISDIR(mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if not stat.S_ISREG(mode):
+                self._monitor.refuse(errno.EINVAL, Operation.SPECIAL_FILE)
+        except OSError:
+            system.close_quietly(descriptor)
+            raise
+        return descriptor
+
+    def _read(self, descriptor: int, offset: int, size: int) -> bytes:
+        self._monitor.operation, self._monitor.offset = Operation.READ, offset
+        try:
+            return os.pread(descriptor, size, offset)
+        except OSError as error:
+            raise _ReadFailure(error) from None
+
+    def _has_changed(self, descriptor: int, before: os.stat_result, size: int) -> int:
+        now = os.fstat(descriptor)
+        same = now.st_mtime_ns == before.st_mtime_ns and now.st_size == before.st_size == size
+        return 0 if same else messages.CHANGED

@@ -1,0 +1,367 @@
+"""What a client pushes: offers are answered, and contents stored."""
+
+import errno
+import hashlib
+import os
+import stat
+import zlib
+from typing import Dict, List, NamedTuple, Optional
+
+from ...._errors import Operation
+from .. import system
+from ..monitor import Monitor
+from . import messages
+from .messages import Abandon, Begin, Body, Code, Data, Digest, End, Entry, Error, Hole, Offer, Result
+from .open_directories import OpenDirectories, OpenDirectory, look
+from .placing import Answer, Placer, Wanted
+from .reasons import check_path, error_of
+from .service import Service
+from .share import Place, split
+from .store import (
+    NewMetadata,
+    TemporaryFile,
+    is_privileged,
+    set_metadata,
+    store_symlink,
+    usable_as_destination,
+)
+from .wire import ProtocolError
+
+
+class _Pending(NamedTuple):
+    """A file that was offered, and has no final result yet."""
+
+    entry: Entry
+    wanted: Wanted
+    awaits_digest: bool
+
+
+class _Receiving:
+    """A file whose content is coming in pieces. One that failed is read to its end, too."""
+
+    def __init__(self, begin: Begin, pending: _Pending) -> None:
+        self.begin = begin
+        self.pending = pending
+        self.left = begin.size
+        self.crc = 0
+        self.digest = hashlib.md5()
+        self.file: Optional[TemporaryFile] = None
+        self.error: Optional[Error] = None
+
+    def fail(self, error: Error) -> None:
+        self.error = error
+        self.discard()
+
+    def discard(self) -> None:
+        if self.file is not None:
+            self.file.discard()
+
+
+class Pushes:
+    """The pushes of one session.
+
+    Args:
+        place: the session's directory.
+        capabilities: what both sides can.
+        is_owner: the client proved to be the server's own user, and may have what only that one should.
+
+    Attributes:
+        results: what the client has not been told yet.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        directories: OpenDirectories,
+        monitor: Monitor,
+        place: Place,
+        capabilities: int,
+        is_owner: bool,
+    ) -> None:
+        self._service = service
+        self._options = service.options
+        self._directories = directories
+        self._monitor = monitor
+        self._placer = Placer(service, directories, monitor)
+        self._place = place
+        self._capabilities = capabilities
+        self._is_owner = is_owner
+        self._next_number = 0
+        self._pending: Dict[int, _Pending] = {}
+        self._receiving: Optional[_Receiving] = None
+        self.results: List[Result] = []
+
+    @property
+    def is_receiving(self) -> bool:
+        """Whether a file's content has begun, and has not ended."""
+        return self._receiving is not None
+
+    def handle(self, message: messages.Message) -> bool:
+        """Does what a message asks for. False: it is none of a push. Raises ProtocolError."""
+        if isinstance(message, Body):
+            self._body(message)
+        elif isinstance(message, Data):
+            self._data(message)
+        elif isinstance(message, Offer):
+            self._offer(message)
+        elif isinstance(message, Begin):
+            self._begin(message)
+        elif isinstance(message, Hole):
+            self._hole(message)
+        elif isinstance(message, End):
+            self._end(message)
+        elif isinstance(message, Digest):
+            self._digest(message)
+        elif isinstance(message, Abandon):
+            self._abandon(message)
+        else:
+            return False
+        return True
+
+    def close(self) -> None:
+        """The session ends: what came half is thrown away."""
+        if self._receiving is not None:
+            self._receiving.discard()
+
+    # What is offered -----------------------------------------------------------------------------------
+
+    def _offer(self, message: Offer) -> None:
+        if message.first < self._next_number or len(self._pending) + len(message.entries) > messages.ENTRIES_MAXIMUM:
+            raise ProtocolError("an Offer of a number that was used already, or of too many entries")
+        self._next_number = message.first + len(message.entries)
+        for number, entry in enumerate(message.entries, message.first):
+            self._monitor.check()
+            try:
+                self._offer_one(number, entry)
+            except (OSError, ValueError) as error:
+                self._fail(number, error_of(self._monitor, error, entry.path))
+
+    def _offer_one(self, number: int, entry: Entry) -> None:
+        place = self._place
+        self._monitor.operation = Operation.OPEN_DESTINATION
+        check_path(entry.path)
+        path = place.inside(entry.path)
+        if entry.type == messages.DIRECTORY:
+            self._finish(number, self._make_directory(place, path, entry))
+            return
+        parent, name = split(path)
+        if not entry.path:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        directory = self._directories.open(place.share, parent, make=True)
+        metadata = self._metadata_of(entry)
+        if entry.type == messages.LINK:
+            self._check_destination(directory, name)
+            made = store_symlink(directory, name, entry.target, metadata, self._monitor)
+            self._finish(number, Code.MADE if made else Code.SKIPPED)
+            return
+        wanted = Wanted(
+            directory,
+            name,
+            self._placer.key_of(entry.path),
+            entry.mtime,
+            entry.size,
+            metadata,
+            exact=True,
+            compares_attributes=bool(self._capabilities & messages.CAN_ATTRIBUTES),
+        )
+        if entry.flags & (messages.NO_METADATA | messages.MODE_ONLY):
+            # It gets a time of its own, by which it is never known again.
+            self._check_destination(directory, name)
+            answer = Answer.SEND
+        else:
+            answer = self._placer.place(wanted)
+        self._answer(number, entry, wanted, answer)
+
+    def _answer(self, number: int, entry: Entry, wanted: Wanted, answer: Answer) -> None:
+        if answer in (Answer.SEND, Answer.SEND_DIGEST):
+            self._pending[number] = _Pending(entry, wanted, answer is Answer.SEND_DIGEST)
+        self._finish(number, answer.value)
+
+    def _make_directory(self, place: Place, path: bytes, entry: Entry) -> int:
+        self._monitor.operation = Operation.MAKE_DIRECTORY
+        try:
+            directory, made = self._directories.open_counting(place.share, path, make=True)
+        except NotADirectoryError:
+            parent, name = split(path)
+            if look(self._directories.open(place.share, parent), name) is not None:
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
+            raise
+        if entry.flags & messages.SET_NOW:
+            set_metadata(directory.descriptor, self._metadata_of(entry), self._monitor)
+        if entry.flags & messages.DURABLE:
+            self._monitor.operation = Operation.SYNC
+            system.sync(directory.descriptor)
+        return Code.MADE if path in made else Code.SKIPPED
+
+    def _check_destination(self, directory: OpenDirectory, name: bytes) -> None:
+        number = usable_as_destination(look(directory, name))
+        if number:
+            raise OSError(number, os.strerror(number))
+
+    def _metadata_of(self, entry: Entry) -> NewMetadata:
+        durable = bool(entry.flags & messages.DURABLE)
+        mode = entry.mode if self._capabilities & messages.CAN_MODES else messages.MODE_UNKNOWN
+        if mode != messages.MODE_UNKNOWN:
+            mode &= 0o7777
+            if entry.type == messages.FILE and not self._is_owner:
+                mode &= 0o1777  # nobody else's programs run as the server's user
+        if entry.flags & messages.NO_METADATA:
+            return NewMetadata(durable=durable)
+        if entry.flags & messages.MODE_ONLY:
+            return NewMetadata(mode, durable=durable)
+        attributes = entry.attributes
+        if attributes and not self._is_owner:
+            attributes = tuple(item for item in attributes if not is_privileged(item[0]))
+        return NewMetadata(mode, entry.mtime, entry.atime, attributes, durable)
+
+    def _digest(self, message: Digest) -> None:
+        pending = self._pending.pop(message.number, None)
+        if pending is None or not pending.awaits_digest:
+            raise ProtocolError("a digest that nobody asked for")
+        try:
+            answer = self._placer.place_by_digest(pending.wanted, message.digest)
+        except OSError as error:
+            self._fail(message.number, error_of(self._monitor, error, pending.entry.path))
+            return
+        self._answer(message.number, pending.entry, pending.wanted, answer)
+
+    def _finish(self, number: int, code: int) -> None:
+        self.results.append(Result(number, code))
+
+    def _fail(self, number: int, error: Error) -> None:
+        self._service.statistics.count("errors")
+        self.results.append(Result(number, Code.FAILED, error))
+
+    # Content -------------------------------------------------------------------------------------------
+
+    def _take_pending(self, number: int) -> _Pending:
+        if self._receiving is not None:
+            raise ProtocolError("a file's content inside another's")
+        pending = self._pending.pop(number, None)
+        if pending is None or pending.awaits_digest:
+            raise ProtocolError("the content of a file that nobody asked for")
+        return pending
+
+    def _body(self, message: Body) -> None:
+        pending = self._take_pending(message.number)
+        content = message.content
+        if zlib.crc32(content) != message.crc:
+            raise ProtocolError("content that does not have its CRC")
+        try:
+            with self._create(pending) as file:
+                file.write(content)
+                digest = hashlib.md5(content).digest() if self._options.use_hash else b""
+                self._store(pending, file, message.crc, message.flags, message.mtime, digest)
+        except OSError as error:
+            self._fail(
+                message.number,
+                error_of(self._monitor, error, pending.entry.path, len(content), pending.wanted.directory),
+            )
+            return
+        self._finish(message.number, Code.STORED)
+
+    def _begin(self, message: Begin) -> None:
+        pending = self._take_pending(message.number)
+        receiving = self._receiving = _Receiving(message, pending)
+        try:
+            receiving.file = self._create(pending)
+        except OSError as error:
+            receiving.fail(error_of(self._monitor, error, pending.entry.path, message.size, pending.wanted.directory))
+
+    def _piece_of(self, size: int) -> _Receiving:
+        receiving = self._receiving
+        if receiving is None:
+            raise ProtocolError("content of no file")
+        if size > receiving.left:
+            raise ProtocolError("more content than was announced")
+        receiving.left -= size
+        return receiving
+
+    def _data(self, message: Data) -> None:
+        receiving = self._piece_of(len(message.content))
+        receiving.crc = zlib.crc32(message.content, receiving.crc)
+        if receiving.error is not None or receiving.file is None:
+            return
+        if self._options.use_hash:
+            receiving.digest.update(message.content)
+        try:
+            receiving.file.write(message.content)
+        except OSError as error:
+            self._fail_receiving(receiving, error)
+
+    def _hole(self, message: Hole) -> None:
+        receiving = self._piece_of(message.length)
+        if receiving.error is not None or receiving.file is None:
+            return
+        try:
+            receiving.file.hole(message.length)
+        except OSError as error:
+            self._fail_receiving(receiving, error)
+            return
+        if self._options.use_hash:
+            left = message.length
+            while left:
+                self._monitor.check()
+                zeros = bytes(min(left, 1 << 20))
+                receiving.digest.update(zeros)
+                left -= len(zeros)
+
+    def _end(self, message: End) -> None:
+        receiving = self._piece_of(0)
+        if receiving.left:
+            raise ProtocolError("less content than was announced")
+        if receiving.crc != message.crc:
+            raise ProtocolError("content that does not have its CRC")
+        pending, begin = receiving.pending, receiving.begin
+        if receiving.error is None and receiving.file is not None:
+            try:
+                digest = receiving.digest.digest() if self._options.use_hash else b""
+                self._store(pending, receiving.file, message.crc, message.flags, begin.mtime, digest)
+            except OSError as error:
+                self._fail_receiving(receiving, error)
+        self._receiving = None
+        if receiving.error is not None:
+            self._fail(begin.number, receiving.error)
+        else:
+            self._finish(begin.number, Code.STORED)
+
+    def _abandon(self, message: Abandon) -> None:
+        if self._receiving is not None and self._receiving.begin.number == message.number:
+            self._receiving.discard()
+            self._receiving = None
+        elif self._pending.pop(message.number, None) is None:
+            raise ProtocolError("a file was abandoned that nobody asked for")
+        self._fail(message.number, message.error)
+
+    def _create(self, pending: _Pending) -> TemporaryFile:
+        mode = 0o666 if pending.wanted.metadata.mode == messages.MODE_UNKNOWN else 0o600
+        return TemporaryFile(pending.wanted.directory, self._monitor, mode)
+
+    def _store(self, pending: _Pending, file: TemporaryFile, crc: int, flags: int, mtime: int, digest: bytes) -> None:
+        """All content is there: checks it if wanted, and gives the file its name."""
+        entry, wanted = pending.entry, pending.wanted
+        if entry.flags & messages.VERIFY:
+            file.verify(crc)
+        metadata = wanted.metadata
+        if metadata.mtime is not None:
+            metadata = metadata._replace(mtime=mtime)
+        if metadata.mode == messages.MODE_UNKNOWN:
+            metadata = metadata._replace(mode=self._mode_of_old(wanted))
+        size = file.size
+        file.finish(wanted.name, metadata)
+        self._service.statistics.count("files_received")
+        if metadata.mtime is not None and not flags & messages.CHANGED:
+            self._placer.remember(wanted._replace(mtime=mtime, size=size), digest)
+
+    def _mode_of_old(self, wanted: Wanted) -> int:
+        """Overwriting keeps the mode of what was there."""
+        there = look(wanted.directory, wanted.name)
+        if there is None or not stat.S_ISREG(there.st_mode):
+            return messages.MODE_UNKNOWN
+        return stat.S_IMODE(there.st_mode)
+
+    def _fail_receiving(self, receiving: _Receiving, error: OSError) -> None:
+        pending = receiving.pending
+        receiving.fail(
+            error_of(self._monitor, error, pending.entry.path, receiving.begin.size, pending.wanted.directory)
+        )
