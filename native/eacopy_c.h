@@ -156,6 +156,9 @@ typedef struct eac_counters {
   uint64_t errors;
   uint64_t retries;
   uint64_t methods[5];   /* files by eac_method */
+  uint64_t bytes_reused; /* of deltas: taken from the reference */
+  uint64_t bytes_written;
+  uint64_t bytes_read;
   uint64_t files_linked; /* through a server, as all below */
   uint64_t bytes_linked;
   uint64_t bytes_skipped;
@@ -185,6 +188,16 @@ typedef struct eac_filter {
   size_t names_size;
 } eac_filter;
 
+enum eac_delta_action { EAC_DELTA_COPY = 0, EAC_DELTA_CREATE = 1, EAC_DELTA_APPLY = 2 };
+
+/* What is made with the help of a reference: a copy, a patch (the destination), or what a patch (the source) makes. */
+typedef struct eac_delta {
+  const char *reference;
+  int32_t level;           /* zstd: of a new patch, 1 to 22 */
+  uint8_t action;          /* eac_delta_action */
+  uint8_t allow_unchecked; /* apply a patch that has no checksum */
+} eac_delta;
+
 typedef struct eac_job eac_job;
 
 /* Bits of eac_job_wait. */
@@ -209,6 +222,8 @@ void eac_error_free(eac_error *error);
 
 /* A new job without items; NULL when memory or threads are short. */
 eac_job *eac_job_new(const eac_options *options);
+/* The same for files that are made with the help of a reference. */
+eac_job *eac_job_new_delta(const eac_options *options, const eac_delta *delta);
 /* Queues an item (eac_item). 1: taken, 0: the queue is full, wait for EAC_NEWS_ROOM. */
 int eac_job_add(eac_job *job, int item, const char *source, const char *destination);
 /* No more items will come. */

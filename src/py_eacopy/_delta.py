@@ -2,6 +2,8 @@
 
 from typing import Any, Optional
 
+import attr
+
 from ._config import Config, active, checked, options_for
 from ._control import Control
 from ._errors import InvalidArgumentError
@@ -138,10 +140,14 @@ def _run(
     older = encode(reference, "reference")
     if not older or 0 in older:
         raise InvalidArgumentError("reference=%r is not legal: it must be the path of a file" % (reference,))
+    options = options_for(config, "stat", True)
+    if action != "copy":
+        # Neither a patch nor what it makes has any metadata, and half of either is worth nothing.
+        options = attr.evolve(options, metadata="none", atomic=True, verify=False)
     job = CopyJob(
         trees=False,
         items=((source, destination),),
-        options=options_for(config, "stat", True),
+        options=options,
         delta=Delta(action=action, reference=older, **more),
     )
     return run(job, config, control, as_bytes=are_bytes(src))

@@ -492,6 +492,17 @@ _WHILE: Dict[Operation, str] = {
     Operation.READ_PATCH: "while reading the patch",
 }
 
+# What no errno says.
+_TEXTS: Dict[Tuple[ErrorKind, Operation], str] = {
+    (ErrorKind.DELTA_COPY, Operation.READ_REFERENCE): "the reference was changed, or cut off, while it was used",
+    (ErrorKind.DELTA_COPY, Operation.READ): "the source was cut off while it was read",
+    (ErrorKind.DELTA_COPY, Operation.READ_PATCH): "the patch is damaged, or was made for another reference",
+    (ErrorKind.CONFIGURATION, Operation.READ_PATCH): (
+        "the patch has no checksum, so that nothing would tell a wrong reference; allow_unchecked=True applies it"
+    ),
+    (ErrorKind.UNSUPPORTED, Operation.READ_PATCH): "the patch wants more memory than any patch needs",
+}
+
 _REMEDY: Dict[ErrorKind, str] = {
     ErrorKind.FILE_NOT_FOUND: "check that the path exists",
     ErrorKind.DIRECTORY_NOT_FOUND: "check that the directory exists; a parent of a file is not created",
@@ -601,6 +612,7 @@ def _reason(
         return _special_file(source, destination)
     if operation is Operation.VERIFY and number == 0:
         return "the copy differs from its source (at offset %d)" % offset
+    text = text or _TEXTS.get((kind, operation), "")
     parts = [text or (os.strerror(number) if number else "failed")]
     if kind is ErrorKind.INTERRUPTED:
         parts = ["the copy was cancelled"]

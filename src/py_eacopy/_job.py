@@ -11,6 +11,7 @@ Filter = Callable[[bytes, List[bytes]], Sequence[bool]]
 METADATA = ("none", "mode", "stat")
 REFLINK = ("auto", "always", "never")
 STRATEGIES = ("raise", "retry", "ignore")
+DELTA_ACTIONS = ("copy", "create", "apply")
 
 
 @attr.s(frozen=True, slots=True, auto_attribs=True, kw_only=True, hash=True, cache_hash=True)

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <string>
 
+#include "eacopy/delta.h"
 #include "eacopy/options.h"
 #include "eacopy/status.h"
 #include "monitor.h"
@@ -46,12 +47,13 @@ struct FileTask {
   const char* source_name;
   const platform::Directory& destination_parent;
   const char* destination_name;
-  bool follow;              // a symbolic link is copied as what it leads to
-  bool in_tree;             // found while walking: a device is not read there
-  bool listed_regular;      // a directory listing called it a regular file just now
-  uint64_t size_limit;      // leave a larger file alone and say so
-  uint32_t thread_count;    // how many threads may share its data
-  NewFileModes* new_modes;  // of the destination's directory; may be null
+  bool follow;                   // a symbolic link is copied as what it leads to
+  bool in_tree;                  // found while walking: a device is not read there
+  bool listed_regular;           // a directory listing called it a regular file just now
+  uint64_t size_limit;           // leave a larger file alone and say so
+  uint32_t thread_count;         // how many threads may share its data
+  NewFileModes* new_modes;       // of the destination's directory; may be null
+  const Delta* delta = nullptr;  // make the destination with the help of a reference
 };
 
 struct FileOutcome {
@@ -60,6 +62,9 @@ struct FileOutcome {
   bool symlink = false;  // copied as a link
   uint64_t size = 0;
   Method method = Method::kReadWrite;
+  uint64_t reused = 0;  // of a delta: bytes taken from the reference, written otherwise, and read from both
+  uint64_t written = 0;
+  uint64_t read = 0;
 };
 
 // Copies one file. On failure nothing that was created is left behind, and status.destination_state() tells what is

@@ -3,6 +3,7 @@
 #include "eacopy/job.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "job_context.h"
@@ -31,8 +32,8 @@ size_t OpenDirectoryLimit(uint32_t thread_count) {
 
 class FileItemTask : public Task {
  public:
-  FileItemTask(JobContext& job, std::string source, std::string destination)
-      : job_(job), source_(std::move(source)), destination_(std::move(destination)) {}
+  FileItemTask(JobContext& job, std::string source, std::string destination, const Delta* delta)
+      : job_(job), source_(std::move(source)), destination_(std::move(destination)), delta_(delta) {}
 
   void Run(Worker& worker) override {
     if (job_.cancelled() || job_.refuses_items()) return;
@@ -40,8 +41,12 @@ class FileItemTask : public Task {
     WorkerCounters::Add(worker.counters->files_found, 1);
     FileTask task{paths, source_.c_str(), paths,      destination_.c_str(),        job_.options().follow_symlinks,
                   false, false,           UINT64_MAX, job_.scheduler().idle() + 1, nullptr};
+    task.delta = delta_;
     Status status = job_.Copy(task, worker, [this] { return source_; });
     if (status.ok()) return;
+    const bool about_reference =
+        status.operation() == Operation::kOpenReference || status.operation() == Operation::kReadReference;
+    if (about_reference && delta_ != nullptr) source_ = delta_->reference;
     job_.Fail(worker, status, std::move(source_), std::move(destination_), true);
     job_.EndItemWithFailure();
   }
@@ -50,14 +55,17 @@ class FileItemTask : public Task {
   JobContext& job_;
   std::string source_;
   std::string destination_;
+  const Delta* delta_;
 };
 
 }  // namespace
 
 class Job::Impl {
  public:
-  explicit Impl(const Options& options)
-      : context(WithinBudget(options)), cache(OpenDirectoryLimit(context.options().thread_count)) {}
+  Impl(const Options& options, std::optional<Delta> with)
+      : delta(std::move(with)),
+        context(WithinBudget(options)),
+        cache(OpenDirectoryLimit(context.options().thread_count)) {}
 
   ~Impl() {
     Cancel();
@@ -70,13 +78,16 @@ class Job::Impl {
     for (auto& task : desk.TakeAll()) context.scheduler().Resume(std::move(task));
   }
 
+  const std::optional<Delta> delta;
   JobContext context;
   DirectoryCache cache;
   FilterDesk desk;
   TreeServices services{context, cache, desk};
 };
 
-Job::Job(const Options& options) : impl_(std::make_unique<Impl>(options)) {}
+Job::Job(const Options& options) : impl_(std::make_unique<Impl>(options, std::nullopt)) {}
+
+Job::Job(const Options& options, Delta delta) : impl_(std::make_unique<Impl>(options, std::move(delta))) {}
 
 Job::~Job() = default;
 
@@ -87,7 +98,7 @@ bool Job::Add(ItemType type, const char* source, const char* destination) {
   if (type == ItemType::kTree) {
     task = MakeTreeTask(impl_->services, source, destination);
   } else {
-    task = std::make_unique<FileItemTask>(context, source, destination);
+    task = std::make_unique<FileItemTask>(context, source, destination, impl_->delta ? &*impl_->delta : nullptr);
   }
   if (!context.scheduler().AddItem(std::move(task))) return false;
   if (!context.scheduler().started()) context.FailToStart(source, destination);

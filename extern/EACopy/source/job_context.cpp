@@ -154,7 +154,10 @@ Status JobContext::Copy(const FileTask& task, Worker& worker, const std::functio
     WorkerCounters::Add(worker.counters->symlinks_copied, 1);
   } else {
     WorkerCounters::Add(worker.counters->files_copied, 1);
-    WorkerCounters::Add(worker.counters->methods[static_cast<int>(outcome.method)], 1);
+    if (task.delta == nullptr) WorkerCounters::Add(worker.counters->methods[static_cast<int>(outcome.method)], 1);
+    WorkerCounters::Add(worker.counters->bytes_reused, outcome.reused);
+    WorkerCounters::Add(worker.counters->bytes_written, outcome.written);
+    WorkerCounters::Add(worker.counters->bytes_read, outcome.read);
   }
   return status;
 }
@@ -172,6 +175,9 @@ Counters JobContext::GetCounters() const {
     sum.bytes_copied += get(counters->bytes_copied);
     sum.errors += get(counters->errors);
     sum.retries += get(counters->retries);
+    sum.bytes_reused += get(counters->bytes_reused);
+    sum.bytes_written += get(counters->bytes_written);
+    sum.bytes_read += get(counters->bytes_read);
     for (int i = 0; i < kMethodCount; ++i) sum.methods[i] += get(counters->methods[i]);
   }
   return sum;

@@ -109,6 +109,7 @@ struct FileInfo {
   FileId id;
   Timestamp accessed;
   Timestamp modified;
+  Timestamp changed;   // metadata included
   uint32_t flags = 0;  // st_flags where there are any
 };
 

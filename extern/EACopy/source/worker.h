@@ -21,6 +21,9 @@ struct alignas(64) WorkerCounters {
   std::atomic<uint64_t> errors{0};
   std::atomic<uint64_t> retries{0};
   std::atomic<uint64_t> methods[kMethodCount] = {};
+  std::atomic<uint64_t> bytes_reused{0};
+  std::atomic<uint64_t> bytes_written{0};
+  std::atomic<uint64_t> bytes_read{0};
 
   static void Add(std::atomic<uint64_t>& counter, uint64_t n) { counter.fetch_add(n, std::memory_order_relaxed); }
 };

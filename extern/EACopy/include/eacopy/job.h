@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "eacopy/delta.h"
 #include "eacopy/options.h"
 #include "eacopy/status.h"
 
@@ -36,6 +37,9 @@ struct Counters {
   uint64_t errors = 0;
   uint64_t retries = 0;
   uint64_t methods[kMethodCount] = {};
+  uint64_t bytes_reused = 0;  // of deltas: taken from the reference
+  uint64_t bytes_written = 0;
+  uint64_t bytes_read = 0;
   uint64_t files_linked = 0;  // through a server, as all below
   uint64_t bytes_linked = 0;
   uint64_t bytes_skipped = 0;
@@ -71,6 +75,8 @@ enum News : int { kNewsProgress = 1, kNewsFilter = 2, kNewsError = 4, kNewsRoom 
 class Job {
  public:
   explicit Job(const Options& options);
+  // For files that are made with the help of a reference.
+  Job(const Options& options, Delta delta);
   // Cancels what still runs and waits for the threads.
   ~Job();
   Job(const Job&) = delete;

@@ -6,14 +6,10 @@
 #include <new>
 #include <utility>
 
-#ifdef EACOPY_LINKED_ZSTD
-#include <zstd.h>
-#else
+#include "zstd_library.h"
+
+#if !defined(EACOPY_LINKED_ZSTD) && !defined(_WIN32)
 #include <dlfcn.h>
-extern "C" {
-struct ZSTD_CCtx_s;
-struct ZSTD_DCtx_s;
-}
 #endif
 
 namespace eacopy {
@@ -21,32 +17,44 @@ namespace net {
 namespace {
 
 #ifdef EACOPY_LINKED_ZSTD
-using CompressionContext = ZSTD_CCtx;
-using DecompressionContext = ZSTD_DCtx;
-#else
-using CompressionContext = ZSTD_CCtx_s;
-using DecompressionContext = ZSTD_DCtx_s;
-#endif
 
-struct Library {
-  CompressionContext* (*create_compressor)() = nullptr;
-  size_t (*free_compressor)(CompressionContext*) = nullptr;
-  size_t (*compress)(CompressionContext*, void*, size_t, const void*, size_t, int) = nullptr;
-  size_t (*compress_bound)(size_t) = nullptr;
-  DecompressionContext* (*create_decompressor)() = nullptr;
-  size_t (*free_decompressor)(DecompressionContext*) = nullptr;
-  size_t (*decompress)(DecompressionContext*, void*, size_t, const void*, size_t) = nullptr;
-  unsigned (*is_error)(size_t) = nullptr;
-  bool complete = false;
-};
-
-#ifdef EACOPY_LINKED_ZSTD
-
-Library Load() {
-  return {ZSTD_createCCtx,     ZSTD_freeCCtx,   ZSTD_compressCCtx,
-          ZSTD_compressBound,  ZSTD_createDCtx, ZSTD_freeDCtx,
-          ZSTD_decompressDCtx, ZSTD_isError,    true};
+size_t SetCompression(CompressionContext* context, int parameter, int value) {
+  return ZSTD_CCtx_setParameter(context, static_cast<ZSTD_cParameter>(parameter), value);
 }
+
+size_t SetDecompression(DecompressionContext* context, int parameter, int value) {
+  return ZSTD_DCtx_setParameter(context, static_cast<ZSTD_dParameter>(parameter), value);
+}
+
+size_t CompressSome(CompressionContext* context, ZstdOutput* output, ZstdInput* input, int directive) {
+  return ZSTD_compressStream2(context, output, input, static_cast<ZSTD_EndDirective>(directive));
+}
+
+ZstdLibrary Load() {
+  ZstdLibrary library;
+  library.create_compressor = ZSTD_createCCtx;
+  library.free_compressor = ZSTD_freeCCtx;
+  library.compress = ZSTD_compressCCtx;
+  library.compress_bound = ZSTD_compressBound;
+  library.create_decompressor = ZSTD_createDCtx;
+  library.free_decompressor = ZSTD_freeDCtx;
+  library.decompress = ZSTD_decompressDCtx;
+  library.is_error = ZSTD_isError;
+  library.set_compression = SetCompression;
+  library.pledge_size = ZSTD_CCtx_setPledgedSrcSize;
+  library.compress_with = ZSTD_CCtx_refPrefix;
+  library.compress_some = CompressSome;
+  library.set_decompression = SetDecompression;
+  library.decompress_with = ZSTD_DCtx_refPrefix;
+  library.decompress_some = ZSTD_decompressStream;
+  library.complete = true;
+  return library;
+}
+
+#elif defined(_WIN32)
+
+// Nobody has a library there that could be found.
+ZstdLibrary Load() { return ZstdLibrary(); }
 
 #else
 
@@ -56,8 +64,8 @@ bool Find(void* handle, const char* name, Function* out) {
   return *out != nullptr;
 }
 
-Library Load() {
-  Library library;
+ZstdLibrary Load() {
+  ZstdLibrary library;
 #ifdef __APPLE__
   const char* const names[] = {"libzstd.1.dylib", "/opt/homebrew/lib/libzstd.1.dylib",
                                "/usr/local/lib/libzstd.1.dylib"};
@@ -76,29 +84,36 @@ Library Load() {
       Find(handle, "ZSTD_compressBound", &library.compress_bound) &&
       Find(handle, "ZSTD_createDCtx", &library.create_decompressor) &&
       Find(handle, "ZSTD_freeDCtx", &library.free_decompressor) &&
-      Find(handle, "ZSTD_decompressDCtx", &library.decompress) && Find(handle, "ZSTD_isError", &library.is_error);
+      Find(handle, "ZSTD_decompressDCtx", &library.decompress) && Find(handle, "ZSTD_isError", &library.is_error) &&
+      Find(handle, "ZSTD_CCtx_setParameter", &library.set_compression) &&
+      Find(handle, "ZSTD_CCtx_setPledgedSrcSize", &library.pledge_size) &&
+      Find(handle, "ZSTD_CCtx_refPrefix", &library.compress_with) &&
+      Find(handle, "ZSTD_compressStream2", &library.compress_some) &&
+      Find(handle, "ZSTD_DCtx_setParameter", &library.set_decompression) &&
+      Find(handle, "ZSTD_DCtx_refPrefix", &library.decompress_with) &&
+      Find(handle, "ZSTD_decompressStream", &library.decompress_some);
   return library;
 }
 
 #endif
 
-const Library& TheLibrary() {
-  static const Library library = Load();
+}  // namespace
+
+const ZstdLibrary& TheZstdLibrary() {
+  static const ZstdLibrary library = Load();
   return library;
 }
 
-}  // namespace
-
-bool ZstdAvailable() { return TheLibrary().complete; }
+bool ZstdAvailable() { return TheZstdLibrary().complete; }
 
 Compressor::Compressor() = default;
 
 Compressor::~Compressor() {
-  if (context_ != nullptr) TheLibrary().free_compressor(static_cast<CompressionContext*>(context_));
+  if (context_ != nullptr) TheZstdLibrary().free_compressor(static_cast<CompressionContext*>(context_));
 }
 
 bool Compressor::Compress(std::string_view content, int level, std::string* out) {
-  const Library& library = TheLibrary();
+  const ZstdLibrary& library = TheZstdLibrary();
   if (!library.complete) return false;
   if (context_ == nullptr) context_ = library.create_compressor();
   if (context_ == nullptr) return false;
@@ -115,11 +130,11 @@ bool Compressor::Compress(std::string_view content, int level, std::string* out)
 Decompressor::Decompressor() = default;
 
 Decompressor::~Decompressor() {
-  if (context_ != nullptr) TheLibrary().free_decompressor(static_cast<DecompressionContext*>(context_));
+  if (context_ != nullptr) TheZstdLibrary().free_decompressor(static_cast<DecompressionContext*>(context_));
 }
 
 bool Decompressor::Decompress(std::string_view packed, size_t limit, std::string_view* content) {
-  const Library& library = TheLibrary();
+  const ZstdLibrary& library = TheZstdLibrary();
   if (!library.complete) return false;
   if (context_ == nullptr) context_ = library.create_decompressor();
   if (context_ == nullptr) return false;

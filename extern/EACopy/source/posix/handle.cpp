@@ -54,13 +54,16 @@ void FillInfo(const struct stat& st, FileInfo* out) {
 #ifdef __APPLE__
   const struct timespec& accessed = st.st_atimespec;
   const struct timespec& modified = st.st_mtimespec;
+  const struct timespec& changed = st.st_ctimespec;
   out->flags = st.st_flags;
 #else
   const struct timespec& accessed = st.st_atim;
   const struct timespec& modified = st.st_mtim;
+  const struct timespec& changed = st.st_ctim;
 #endif
   out->accessed = {static_cast<int64_t>(accessed.tv_sec), static_cast<int32_t>(accessed.tv_nsec)};
   out->modified = {static_cast<int64_t>(modified.tv_sec), static_cast<int32_t>(modified.tv_nsec)};
+  out->changed = {static_cast<int64_t>(changed.tv_sec), static_cast<int32_t>(changed.tv_nsec)};
 }
 
 Status GetInfo(const Directory& parent, const char* name, bool follow, FileInfo* out) {

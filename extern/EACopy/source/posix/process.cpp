@@ -46,11 +46,11 @@ void RandomBytes(void* data, size_t size) {
 
 const char* Capabilities() {
 #if defined(__linux__)
-  return "clone,copy_file_range,sendfile,sparse,symlinks,xattr,threads";
+  return "clone,copy_file_range,sendfile,sparse,symlinks,xattr,threads,delta";
 #elif defined(__APPLE__)
-  return "sparse,symlinks,xattr,flags,threads";
+  return "sparse,symlinks,xattr,flags,threads,delta";
 #else
-  return "symlinks,threads";
+  return "symlinks,threads,delta";
 #endif
 }
 

@@ -119,6 +119,7 @@ int FillInfo(HANDLE handle, FileInfo* out) {
   out->id = IdOf(handle);
   out->accessed = TimeOfTicks(basic.LastAccessTime.QuadPart);
   out->modified = TimeOfTicks(basic.LastWriteTime.QuadPart);
+  out->changed = TimeOfTicks(basic.ChangeTime.QuadPart);
   return 0;
 }
 

@@ -19,7 +19,7 @@ void RandomBytes(void* data, size_t size) {
   for (size_t i = 0; i < size; ++i) bytes[i] = static_cast<unsigned char>(device());
 }
 
-const char* Capabilities() { return "clone,sparse,symlinks,streams,attributes,threads"; }
+const char* Capabilities() { return "clone,sparse,symlinks,streams,attributes,threads,delta"; }
 
 }  // namespace platform
 }  // namespace eacopy

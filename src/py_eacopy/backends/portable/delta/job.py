@@ -21,13 +21,6 @@ from . import patch
 from .copying import DeltaWriter, Reference, is_same
 
 _WAIT_STEP = 0.02
-_TEXTS = {
-    Operation.READ_REFERENCE: "the reference was changed, or cut off, while it was used",
-    Operation.READ: "the source was cut off while it was read",
-    Operation.READ_PATCH: "the patch is damaged, or was made for another reference",
-}
-_UNCHECKED = "the patch has no checksum, so that nothing would tell a wrong reference; allow_unchecked=True applies it"
-_TOO_LARGE = "the patch wants more memory than any patch needs"
 
 
 class DeltaJob(Monitor):
@@ -129,7 +122,7 @@ class DeltaJob(Monitor):
     def _copy(self, source: int, info: os.stat_result, reference: Reference) -> None:
         self.begin(info.st_size)
         # Times cannot tell whether a fresh reference is written to once more: then the result is compared.
-        options = attr.evolve(self._options, verify=self._options.verify or reference.fresh, into_directory=False)
+        options = attr.evolve(self._options, verify=self._options.verify or reference.fresh)
         with _Written(self._target, self._source, info, options, self) as destination:
             in_place = is_same(reference, destination.existing)
             if not in_place:
@@ -147,8 +140,7 @@ class DeltaJob(Monitor):
 
     def _create(self, source: int, info: os.stat_result, reference: Reference) -> None:
         self.begin(info.st_size)
-        options = attr.evolve(self._options, metadata="none", atomic=True, verify=False, into_directory=False)
-        with _Written(self._target, self._source, info, options, self) as destination:
+        with _Written(self._target, self._source, info, self._options, self) as destination:
             size = patch.create(
                 source,
                 info.st_size,
@@ -167,8 +159,7 @@ class DeltaJob(Monitor):
         )
 
     def _apply(self, source: int, info: os.stat_result, reference: Reference) -> None:
-        options = attr.evolve(self._options, metadata="none", atomic=True, verify=False, into_directory=False)
-        with _Written(self._target, self._source, info, options, self) as destination:
+        with _Written(self._target, self._source, info, self._options, self) as destination:
             written, read = patch.apply(
                 source,
                 reference.descriptor,
@@ -215,12 +206,6 @@ class DeltaJob(Monitor):
     def _error(self, failure: CopyFailure) -> EACopyError:
         about_reference = failure.operation in (Operation.OPEN_REFERENCE, Operation.READ_REFERENCE)
         source = self._reference if about_reference else self._source
-        if failure.kind is ErrorKind.DELTA_COPY:
-            failure.text = _TEXTS.get(failure.operation, "")
-        elif failure.operation is Operation.READ_PATCH and failure.kind is ErrorKind.CONFIGURATION:
-            failure.text = _UNCHECKED
-        elif failure.operation is Operation.READ_PATCH and failure.kind is ErrorKind.UNSUPPORTED:
-            failure.text = _TOO_LARGE
         return failure.to_error(source, self._target, root=True)
 
     def _waited(self) -> bool:

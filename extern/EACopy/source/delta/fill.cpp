@@ -1,0 +1,189 @@
+// Filling a destination with the help of a reference; see fill.h.
+
+#include "fill.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "../ranges.h"
+#include "matching.h"
+
+namespace eacopy {
+namespace delta {
+namespace {
+
+constexpr size_t kPiece = 256u << 10;
+constexpr uint64_t kSharedPiece = 64u << 20;
+
+class Filler {
+ public:
+  Filler(const FillRequest& request, FillResult* result)
+      : request_(request),
+        result_(*result),
+        shares_(request.options.reflink != Reflink::kNever),
+        transfers_(request.options.reflink != Reflink::kNever),  // it may clone without being asked to
+        block_(std::max<uint64_t>(request.source_info.block_size, 4096)) {}
+
+  Status Run();
+
+ private:
+  Status LeaveHole(uint64_t begin, uint64_t end);
+  Status Put(const Stretch& stretch);
+  Status Flush();
+  Status Share(Stretch* rest);
+  Status Transfer(Stretch* rest);
+  Status Write(uint64_t start, uint64_t length);
+  void Reused(uint64_t count) {
+    result_.reused += count;
+    request_.monitor.Advance(count);
+  }
+
+  const FillRequest& request_;
+  FillResult& result_;
+  bool shares_;
+  bool transfers_;
+  const uint64_t block_;
+  Stretch pending_;  // what the reference has is put off, to be done together with what comes next
+};
+
+Status Filler::Run() {
+  const uint64_t size = request_.source_info.size;
+  Matcher matcher(request_.source, request_.reference.handle(), request_.reference.info().size, request_.monitor);
+  uint64_t reached = 0;
+  bool cut_off = false;
+  Status status;
+  for (uint64_t offset = 0; status.ok() && !cut_off && offset < size;) {
+    uint64_t begin = 0;
+    uint64_t end = 0;
+    platform::FindData(request_.source, offset, size, &begin, &end);
+    status = Flush();
+    if (status.ok()) status = LeaveHole(reached, begin);
+    if (!status.ok() || begin >= size) {
+      reached = std::max(reached, begin);
+      break;
+    }
+    status = matcher.Match(
+        begin, end, [this](const Stretch& stretch) { return Put(stretch); }, &reached);
+    cut_off = reached < end;
+    offset = std::max(end, offset + 1);
+  }
+  if (status.ok()) status = Flush();
+  if (!status.ok()) return status;
+  // A source that shrank ends where it ends now; zeros must not stand in for what was cut off.
+  platform::FileInfo now;
+  status = platform::GetInfo(request_.source, &now);
+  if (!status.ok()) return status;
+  result_.size = std::min(cut_off ? reached : size, now.size);
+  result_.read = matcher.bytes_read();
+  status = platform::Truncate(request_.destination, result_.size);
+  if (status.ok() && !request_.in_place) status = request_.reference.CheckUnchanged();
+  return status;
+}
+
+Status Filler::LeaveHole(uint64_t begin, uint64_t end) {
+  if (end <= begin) return Status();
+  const uint64_t stop = std::min(end, request_.reference.info().size);
+  if (request_.in_place && begin < stop && !platform::PunchHole(request_.destination, begin, stop - begin)) {
+    size_t room = 0;
+    char* zeros = request_.scratch.Buffer(kPiece, &room);
+    std::memset(zeros, 0, room);
+    for (uint64_t offset = begin; offset < stop; offset += room) {
+      const auto count = static_cast<size_t>(std::min<uint64_t>(room, stop - offset));
+      Status status = platform::WriteRange(request_.destination, offset, zeros, count);
+      if (!status.ok()) return status;
+      result_.written += count;
+    }
+  }
+  request_.monitor.Advance(end - begin);
+  return Status();
+}
+
+Status Filler::Put(const Stretch& stretch) {
+  const bool follows = pending_.reference != kNowhere && stretch.reference == pending_.reference + pending_.length &&
+                       stretch.start == pending_.start + pending_.length;
+  if (follows && pending_.length < kSharedPiece) {
+    pending_.length += stretch.length;
+    return Status();
+  }
+  Status status = Flush();
+  if (!status.ok()) return status;
+  if (stretch.reference == kNowhere) return Write(stretch.start, stretch.length);
+  pending_ = stretch;
+  return status;
+}
+
+Status Filler::Flush() {
+  Stretch rest = pending_;
+  pending_ = Stretch();
+  if (rest.reference == kNowhere) return Status();
+  if (request_.in_place) {
+    // What it would be taken from may be overwritten already.
+    if (rest.reference != rest.start) return Write(rest.start, rest.length);
+    Reused(rest.length);
+    return Status();
+  }
+  Status status = Share(&rest);
+  if (status.ok()) status = Transfer(&rest);
+  return status.ok() && rest.length > 0 ? Write(rest.start, rest.length) : status;
+}
+
+void Advance(Stretch* rest, uint64_t count) {
+  rest->start += count;
+  rest->reference += count;
+  rest->length -= count;
+}
+
+// Shares the extents of as much as the file system allows: whole blocks.
+Status Filler::Share(Stretch* rest) {
+  if (!shares_ || rest->start % block_ != 0 || rest->reference % block_ != 0) return Status();
+  uint64_t length = rest->length;
+  if (rest->reference + length != request_.reference.info().size) length -= length % block_;
+  if (length == 0) return Status();
+  bool shared = false;
+  Status status = platform::ShareRange(request_.reference.handle(), rest->reference, request_.destination, rest->start,
+                                       length, &shared);
+  shares_ = shared;
+  if (!shared) return status;
+  Reused(length);
+  Advance(rest, length);
+  return status;
+}
+
+Status Filler::Transfer(Stretch* rest) {
+  while (transfers_ && rest->length > 0) {
+    if (request_.monitor.cancelled()) return Status::Cancelled();
+    uint64_t copied = 0;
+    Status status = platform::TransferRange(request_.reference.handle(), rest->reference, request_.destination,
+                                            rest->start, std::min(rest->length, kSharedPiece), &copied);
+    if (!status.ok()) return status;
+    transfers_ = copied > 0;
+    Reused(copied);
+    Advance(rest, copied);
+  }
+  return Status();
+}
+
+Status Filler::Write(uint64_t start, uint64_t length) {
+  size_t room = 0;
+  char* buffer = request_.scratch.Buffer(kPiece, &room);
+  for (const uint64_t end = start + length; start < end;) {
+    if (request_.monitor.cancelled()) return Status::Cancelled();
+    size_t got = 0;
+    const auto wanted = static_cast<size_t>(std::min<uint64_t>(room, end - start));
+    Status status = platform::ReadRange(request_.source, Operation::kRead, start, buffer, wanted, &got);
+    if (!status.ok() || got == 0) return status;
+    status = platform::WriteRange(request_.destination, start, buffer, got);
+    if (!status.ok()) return status;
+    result_.written += got;
+    request_.monitor.Advance(got);
+    start += got;
+  }
+  return Status();
+}
+
+}  // namespace
+
+Status Fill(const FillRequest& request, FillResult* result) { return Filler(request, result).Run(); }
+
+}  // namespace delta
+}  // namespace eacopy
