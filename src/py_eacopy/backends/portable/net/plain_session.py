@@ -17,7 +17,7 @@ from .messages import DIGEST_SIZE, SECRET_SIZE, is_legal_path
 from .open_directories import OpenDirectories, OpenDirectory, is_regular, look
 from .placing import Answer, Placer, Wanted
 from .security_file import NO_SECRET, SecurityFile, remove_directories
-from .service import DEBUG, WARNING, Service
+from .service import DEBUG, INFO, WARNING, Service
 from .share import Place, split
 from .store import NewMetadata, TemporaryFile, is_temporary_name, remove_contents
 from .wire import ProtocolError, ReadAnswer, WriteAnswer
@@ -112,7 +112,7 @@ class PlainSession:
             if self._service.wants_security_file:
                 self._secret = self._prove(command.secret, place)
         except (OSError, UnicodeError) as error:
-            self._service.log(WARNING, "a client was refused %r: %s" % (command.directory, error))
+            self._service.log(INFO, "a client was refused %r: %s" % (command.directory, error))
             self._service.statistics.count("errors")
             raise _Refused from None
         self._place = place

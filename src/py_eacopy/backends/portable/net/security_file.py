@@ -31,6 +31,7 @@ class SecurityFile:
         self.guid = os.urandom(GUID_SIZE)
         self.secret = os.urandom(SECRET_SIZE)
         self.name = proof_file_name(self.guid).encode()
+        self._after = self._before = os.fstat(directory.descriptor)
         monitor.operation = Operation.AUTHENTICATE
         flags = system.CREATE_FLAGS | system.O_NOFOLLOW
         descriptor = os.open(self.name, flags, 0o600, dir_fd=directory.descriptor)
@@ -41,6 +42,7 @@ class SecurityFile:
             raise
         finally:
             os.close(descriptor)
+        self._after = os.fstat(directory.descriptor)
 
     @property
     def path(self) -> bytes:
@@ -51,8 +53,13 @@ class SecurityFile:
         return hmac.compare_digest(answer, self.secret)
 
     def remove(self) -> None:
+        """Removes it without a trace: the directory's time, which a client may be about to copy, is as before."""
+        descriptor, before = self._directory.descriptor, self._before
         with contextlib.suppress(OSError):
-            os.unlink(self.name, dir_fd=self._directory.descriptor)
+            unchanged = os.fstat(descriptor).st_mtime_ns == self._after.st_mtime_ns
+            os.unlink(self.name, dir_fd=descriptor)
+            if unchanged:
+                os.utime(descriptor, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def remove_directories(directories: OpenDirectories, share: Share, made: List[bytes]) -> None:

@@ -129,7 +129,7 @@ class PortableServer(RunningServer):
             self._converse(connection, address)
         except wire.ProtocolError as error:
             service.statistics.count("errors")
-            service.log(WARNING, "closed the connection from %s: it sent %s" % (address[0], error))
+            service.log(INFO, "closed the connection from %s: it sent %s" % (address[0], error))
         except PeerSilent as error:
             service.log(INFO, "closed the connection from %s: %s" % (address[0], error))
         except Cancelled:

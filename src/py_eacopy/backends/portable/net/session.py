@@ -159,26 +159,26 @@ class Session:
     def _check_token(self, transcript: bytes) -> None:
         assert self._options.token is not None
         token = self._options.token.encode("utf-8", "surrogateescape")
-        message = self._channel.receive()
-        if not isinstance(message, Proof):
-            raise _Silently
         wanted = hmac.new(token, messages.CLIENT_PROOF + transcript, "sha256").digest()
-        if not hmac.compare_digest(message.proof, wanted):
-            self._service.statistics.count("errors")
-            self._service.log(WARNING, "a client has another token, and was refused")
+        proved = False
+        try:
+            message = self._channel.receive()
+            proved = isinstance(message, Proof) and hmac.compare_digest(message.proof, wanted)
+        finally:
+            if not proved:
+                self._service.statistics.count("errors")
+        if not proved:
+            self._service.log(WARNING, "a client does not know the token, and was refused")
             raise _Silently
         self._channel.send(ProofAccepted(hmac.new(token, messages.SERVER_PROOF + transcript, "sha256").digest()))
 
     def _open(self, message: Open) -> None:
         if self._pulls is not None:
             raise ProtocolError("a second Open")
-        self._monitor.operation = (
-            Operation.OPEN_DESTINATION if message.flags & messages.OPEN_WRITE else Operation.OPEN_SOURCE
-        )
         try:
             place, what, made = self._find(message)
         except OSError as error:
-            raise SessionEnded(error_of(self._monitor, error, message.directory)) from None
+            raise SessionEnded(error_of(self._monitor, error, b"")) from None
         if self._service.wants_security_file:
             try:
                 self._secret = self._prove(message.secret, place)
@@ -195,9 +195,13 @@ class Session:
 
     def _find(self, message: Open) -> Tuple[Place, int, List[bytes]]:
         """The session's directory, what was asked for, and the directories that had to be made."""
-        share, path = self._service.shares.find(message.directory)
-        parent, name = split(path)
         writes = bool(message.flags & messages.OPEN_WRITE)
+        # What is not shared is refused in the same words, whatever is there and whatever was to be done.
+        self._monitor.operation = Operation.OPEN_DESTINATION
+        share, path = self._service.shares.find(message.directory)
+        if not writes:
+            self._monitor.operation = Operation.OPEN_SOURCE
+        parent, name = split(path)
         if writes and message.flags & messages.OPEN_TREE:
             _, made = self._directories.open_counting(share, path, make=True)
             return Place(share, path), messages.IS_DIRECTORY, made
