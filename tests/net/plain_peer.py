@@ -54,7 +54,7 @@ class PlainPeer:
         hashes: asks for the digest of each file.
         smb: the share is "external": copies go through it.
         busy: answers so many ReadFiles with ServerBusy.
-        answer: asked for each WriteFile and ReadFile (the type, the path, the usual answer) for the one to give instead.
+        answer: asked for each WriteFile and ReadFile (type, path, the usual answer) for the answer to give instead.
         delta: what to send after the answer CopyDelta to a ReadFile.
         success: what to answer to a body.
         compress, decompress: zstd, if it is to be had: of a block; and of a block, with a limit.

@@ -108,7 +108,7 @@ class Landing:
             self._places[path].metadata = metadata
             return
         parent = self.place(path)
-        if parent is None:
+        if parent is None or path in self._failed:
             self._failed.add(path)
             return
         tally, cache = self._tally, self._cache

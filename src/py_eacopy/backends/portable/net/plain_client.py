@@ -439,7 +439,7 @@ def pull_plainly(tally: Tally, connector: Connector, session: Session) -> Sessio
     if info.attributes & wire.DIRECTORY_ATTRIBUTE:
         landing.open_root(job.destination)
         landing.make("", Metadata(wire.nanoseconds_of(info.time) if info.time else None))
-        wanted = _list_tree(tally, session, landing, name)
+        session, wanted = pull.patiently(session, lambda session: _list_tree(tally, session, landing, name))
     else:
         pull.prefix = ""
         path = os.fsdecode(name.encode())

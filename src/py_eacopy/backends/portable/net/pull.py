@@ -11,7 +11,7 @@ from ..failure import CopyFailure
 from ..progress import Flight
 from . import messages
 from .client import Connector, Session
-from .failures import ConnectionLost, failure_of, violation
+from .failures import failure_of, violation
 from .landing import Arrival, Landing, Metadata, Place
 from .tally import Tally
 from .transfer import Delayed, Lane, Transfer
@@ -126,21 +126,11 @@ class Pull(Transfer[Wanted]):
 def pull(tally: Tally, connector: Connector, session: Session) -> Session:
     """Pulls the job's item over an extended session. Returns the session that is open then."""
     landing = Landing(tally)
-    tries = 0
-    while True:
-        try:
-            wanted = _list(tally, session, landing)
-            break
-        except ConnectionLost as lost:
-            if not tally.retries_left(lost, tries):
-                raise
-            tries += 1
-            connector.close(session)
-            tally.sleep(tally.job.options.retry_delay)
-            session = connector.connect(1)
+    transfer = Pull(tally, connector, session)
+    session, wanted = transfer.patiently(session, lambda session: _list(tally, session, landing))
     deciding = tally.job.make_tally()
     deciding.files_found, deciding.bytes_found = len(wanted), sum(item.size for item in wanted)
-    session = Pull(tally, connector, session).work(session, to_fetch(deciding, wanted))
+    session = transfer.work(session, to_fetch(deciding, wanted))
     if session.is_directory or tally.job.options.fsync:
         landing.finish()
     return session

@@ -9,7 +9,6 @@ from ...._control import Control
 from ...._job import CopyJob, Remote
 from ...._report import CopyReport, Snapshot
 from ..coordinator import Coordinator
-from ..destination import file_inside
 from ..directory import DirectoryCache
 from ..failure import Cancelled, CopyFailure
 from ..limits import share_descriptors
@@ -59,8 +58,8 @@ class RemoteJob(Coordinator):
         if not path:
             return self.source, self.destination
         if self.remote.push:
-            return file_inside(self.source, path), self.destination.rstrip("/") + "/" + path
-        return self.source.rstrip("/") + "/" + path, file_inside(self.destination, path)
+            return os.path.join(self.source, path), self.destination.rstrip("/") + "/" + path
+        return self.source.rstrip("/") + "/" + path, os.path.join(self.destination, path)
 
     def make_tally(self) -> Tally:
         tally = Tally(self)

@@ -4,7 +4,7 @@ import abc
 import collections
 import threading
 import time
-from typing import Deque, Generic, Iterator, List, Optional, TypeVar
+from typing import Callable, Deque, Generic, Iterator, List, Optional, TypeVar
 
 from ...._errors import ErrorKind
 from ..failure import Cancelled
@@ -13,6 +13,7 @@ from .failures import ConnectionLost
 from .tally import Tally
 
 Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 #: Another connection is worth its set-up when so much was found, and not right after the last one. Seconds.
 _MANY_ITEMS, _MANY_BYTES, _PAUSE = 256, 8 << 20, 0.05
@@ -95,6 +96,26 @@ class Transfer(abc.ABC, Generic[Item]):
             raise self._failure
         self._tally.check()
         return session
+
+    def patiently(self, session: Session, ask: Callable[[Session], Answer]) -> "tuple[Session, Answer]":
+        """Asks the first connection something, again with its successor when it breaks and that is wanted.
+
+        Returns the connection that is open then, and the answer. Raises ConnectionLost.
+        """
+        tries = 0
+        while True:
+            try:
+                if session.closed:
+                    session = self._open(1)
+                return session, ask(session)
+            except ConnectionLost as lost:
+                if lost.kind is ErrorKind.CLIENT and not session.closed:
+                    session.say_goodbye(lost)
+                self._connector.close(session)
+                if not self._tally.retries_left(lost, tries):
+                    raise
+                tries += 1
+                self._tally.sleep(self.job.options.retry_delay)
 
     # For the lanes -----------------------------------------------------------------------------------------------
 
