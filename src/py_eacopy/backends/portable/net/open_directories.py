@@ -64,29 +64,47 @@ class OpenDirectories:
         return self.open_counting(share, path, make)[0]
 
     def open_counting(self, share: Share, path: bytes, make: bool) -> Tuple[OpenDirectory, List[bytes]]:
-        """The same, and the paths of the directories that had to be made."""
+        """The same, and the paths of the directories that had to be made. When it fails, none of them is left."""
         made: List[bytes] = []
+        found = self._opened(share, path)
+        if found is not None:
+            return found, made
+        # From the nearest one that is open.
+        missing = [path]
+        start = None
+        while start is None:
+            above = split(missing[-1])[0]
+            start = self._opened(share, above)
+            if start is None:
+                missing.append(above)
+        try:
+            for step in reversed(missing):
+                start = self._enter(start, step, make, made)
+        except OSError:
+            self.remove(share, made)
+            raise
+        return start, made
+
+    def _opened(self, share: Share, path: bytes) -> Optional[OpenDirectory]:
+        if not path:
+            return OpenDirectory(share, b"", share.root, own=False)
         key = (share.number, path)
         found = self._open.get(key)
-        if found is not None:
-            self._open.move_to_end(key)
-            return found, made
-        if not path:
-            return OpenDirectory(share, b"", share.root, own=False), made
-        # From the nearest one that is open.
-        rest = [path]
-        above = path
-        start = OpenDirectory(share, b"", share.root, own=False)
-        while above:
-            above, name = split(above)
-            nearest = self._open.get((share.number, above))
-            if nearest is not None:
-                start = nearest
-                break
-            rest.append(above)
-        for step in reversed([part for part in rest if part]):
-            start = self._enter(start, step, make, made)
-        return start, made
+        if found is None:
+            return None
+        if os.fstat(found.descriptor).st_nlink == 0:  # somebody removed it; there may be another one by now
+            del self._open[key]
+            return None
+        self._open.move_to_end(key)
+        return found
+
+    def remove(self, share: Share, made: List[bytes]) -> None:
+        """Takes back directories that were made, the innermost first, unless somebody put something there."""
+        for path in reversed(made):
+            parent, name = split(path)
+            self._open.pop((share.number, path), None)
+            with contextlib.suppress(OSError):
+                os.rmdir(name, dir_fd=self.open(share, parent).descriptor)
 
     def _enter(self, parent: OpenDirectory, path: bytes, make: bool, made: List[bytes]) -> OpenDirectory:
         name = split(path)[1]
@@ -106,11 +124,6 @@ class OpenDirectories:
             self._open.popitem(last=False)
         return found
 
-    def forget(self, share: Share, path: bytes) -> None:
-        """A directory was removed, with what was in it."""
-        for key in [key for key in self._open if key[0] == share.number and _is_in(key[1], path)]:
-            del self._open[key]
-
     def close(self) -> None:
         self._open.clear()
 
@@ -124,10 +137,6 @@ def _open(parent: int, name: bytes) -> int:
         if error.errno == errno.ELOOP:  # a link, where only directories may be
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
         raise
-
-
-def _is_in(path: bytes, directory: bytes) -> bool:
-    return not directory or path == directory or path.startswith(directory + b"/")
 
 
 def look(directory: OpenDirectory, name: bytes) -> Optional[os.stat_result]:

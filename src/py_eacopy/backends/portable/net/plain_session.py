@@ -16,7 +16,7 @@ from .level import AUTO, LevelControl
 from .messages import DIGEST_SIZE, SECRET_SIZE, is_legal_path
 from .open_directories import OpenDirectories, OpenDirectory, is_regular, look
 from .placing import Answer, Placer, Wanted
-from .security_file import NO_SECRET, SecurityFile, remove_directories
+from .security_file import NO_SECRET, SecurityFile
 from .service import DEBUG, INFO, WARNING, Service
 from .share import Place, split
 from .store import NewMetadata, TemporaryFile, is_temporary_name, remove_contents
@@ -151,7 +151,7 @@ class PlainSession:
             return file.secret
         finally:
             if not proved:
-                remove_directories(self._directories, place.share, made)
+                self._directories.remove(place.share, made)
 
     # Pushes ----------------------------------------------------------------------------------------------------
 

@@ -4,14 +4,14 @@ import contextlib
 import hmac
 import os
 import threading
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, Optional, Tuple
 
 from ...._errors import Operation
 from .. import system
 from ..monitor import Monitor
 from .messages import GUID_SIZE, SECRET_SIZE
-from .open_directories import OpenDirectories, OpenDirectory
-from .share import Place, Share, split
+from .open_directories import OpenDirectory
+from .share import Place
 from .wire import proof_file_name
 
 #: What a client sends that has no secret yet.
@@ -60,15 +60,6 @@ class SecurityFile:
             os.unlink(self.name, dir_fd=descriptor)
             if unchanged:
                 os.utime(descriptor, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
-def remove_directories(directories: OpenDirectories, share: Share, made: List[bytes]) -> None:
-    """Takes back directories that were made, the innermost first, unless somebody put something there."""
-    for path in reversed(made):
-        parent, name = split(path)
-        directories.forget(share, path)
-        with contextlib.suppress(OSError):
-            os.rmdir(name, dir_fd=directories.open(share, parent).descriptor)
 
 
 class Secrets:

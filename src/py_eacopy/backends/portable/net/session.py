@@ -29,7 +29,7 @@ from .open_directories import OpenDirectories, look
 from .pulls import Pulls
 from .pushes import Pushes
 from .reasons import SessionEnded, error_of
-from .security_file import NO_SECRET, SecurityFile, remove_directories
+from .security_file import NO_SECRET, SecurityFile
 from .service import WARNING, Service
 from .share import Place, split
 from .wire import ProtocolError
@@ -184,7 +184,7 @@ class Session:
                 self._secret = self._prove(message.secret, place)
             finally:
                 if self._secret is None:
-                    remove_directories(self._directories, place.share, made)
+                    self._directories.remove(place.share, made)
         common = (self._directories, self._monitor, place, self._capabilities)
         self._pulls = Pulls(self._service, self._channel, *common)
         if message.flags & messages.OPEN_WRITE:
