@@ -14,6 +14,7 @@ namespace net {
 namespace {
 
 constexpr size_t kMaxResults = 60 * 1024;
+constexpr size_t kHelloSize = 4 + 4 + sizeof(Nonce);
 
 Status Denied() { return Status::Of(Kind::kPermissionDenied, Operation::kAuthenticate); }
 
@@ -61,12 +62,14 @@ Status ExtendedSession::Run() {
 
 // Set-up --------------------------------------------------------------------------------------------------------------
 
-Status ExtendedSession::NextMessage(MessageType type, std::string_view* payload) {
+Status ExtendedSession::NextMessage(MessageType type, size_t size, std::string_view* payload) {
   Status status = peer_.Need(kMessageHeader, true);
   if (!status.ok()) return status;
   MessageHeader header;
   if (!DecodeMessageHeader(peer_.bytes(), &header)) return Violation("that is no message");
   if (header.type != static_cast<uint8_t>(type)) return Violation("another message was due");
+  // What can be known to be wrong is not waited for.
+  if (size != 0 && header.size != kMessageHeader + size) return Violation("a message of another size was due");
   status = peer_.Need(header.size);
   if (!status.ok()) return status;
   *payload = peer_.bytes().substr(kMessageHeader, header.size - kMessageHeader);
@@ -75,7 +78,7 @@ Status ExtendedSession::NextMessage(MessageType type, std::string_view* payload)
 
 Status ExtendedSession::SetUp() {
   std::string_view payload;
-  Status status = NextMessage(MessageType::kHello, &payload);
+  Status status = NextMessage(MessageType::kHello, kHelloSize, &payload);
   if (!status.ok()) return status;
   Hello hello;
   if (!DecodeHello(payload, &hello)) return Violation("a damaged Hello");
@@ -110,7 +113,7 @@ Status ExtendedSession::SetUp() {
     status = HandlePlainCommand();
     if (!status.ok() || finished_) return status;
   }
-  status = NextMessage(MessageType::kOpen, &payload);
+  status = NextMessage(MessageType::kOpen, 0, &payload);
   if (!status.ok()) return status;
   Open open;
   if (!DecodeOpen(payload, &open)) return Violation("a damaged Open");
@@ -126,7 +129,7 @@ Status ExtendedSession::SetUp() {
 
 Status ExtendedSession::CheckToken(std::string_view transcript) {
   std::string_view payload;
-  Status status = NextMessage(MessageType::kProof, &payload);
+  Status status = NextMessage(MessageType::kProof, sizeof(Sha256Digest), &payload);
   if (!status.ok()) return status;
   Sha256Digest proof;
   if (!DecodeProof(payload, &proof)) return Violation("a damaged Proof");
@@ -185,7 +188,8 @@ Status ExtendedSession::ProveSecurityFile() {
   }
   EncodeProve(&peer_.out(), prove);
   std::string_view payload;
-  status = NextMessage(MessageType::kSecret, &payload);
+  status = NextMessage(MessageType::kSecret, sizeof(Secret), &payload);
+  if (status.kind() == Kind::kClient) return Denied();
   if (!status.ok()) return status;
   Secret secret;
   if (!DecodeSecret(payload, &secret)) return Violation("a damaged Secret");
@@ -361,10 +365,18 @@ Status ExtendedSession::HandleOffer(std::string_view payload) {
   if (!TakeOfferHead(&reader, &first, &count)) return Violation("a damaged Offer");
   if (!may_write_) return Violation("an Offer in a session that was opened for reading");
   if (first < next_index_ || uint64_t{first} + count > UINT32_MAX) return Violation("an index for the second time");
-  next_index_ = uint64_t{first} + count;
+  // Nothing is done of what is not right to its end.
+  offered_.clear();
   for (uint32_t i = 0; i < count; ++i) {
     Entry entry;
     if (!TakeEntry(&reader, &entry)) return Violation("a damaged Offer");
+    offered_.push_back(entry);
+  }
+  if (!reader.complete()) return Violation("a damaged Offer");
+  if (wanted_.size() + count > kMaxEntriesOnTheWay) return Violation("too many files at once");
+  next_index_ = uint64_t{first} + count;
+  for (uint32_t i = 0; i < count; ++i) {
+    const Entry& entry = offered_[i];
     const uint32_t index = first + i;
     Status status;
     ResultCode code = ResultCode::kFailed;
@@ -382,10 +394,9 @@ Status ExtendedSession::HandleOffer(std::string_view payload) {
     }
     if (!status.ok()) AddFailure(index, status, entry.path);
     if (results_ && results_->size() > kMaxResults) FinishResults();
-    if (wanted_.size() > kMaxEntriesOnTheWay) return Violation("too many files at once");
     if (context_.stopping.load(std::memory_order_relaxed)) return Status::Cancelled();
   }
-  return reader.complete() ? Status() : Violation("a damaged Offer");
+  return Status();
 }
 
 OpenDirectory ExtendedSession::ParentFor(std::string_view path, Status* status) {
@@ -646,15 +657,18 @@ Status ExtendedSession::HandleFetch(std::string_view payload) {
   if (!TakeFetchHead(&reader, &first, &count, &level)) return Violation("a damaged Fetch");
   if (level > 22 && level != kAdaptive) return Violation("a level that zstd does not have");
   if (uint64_t{first} + count > UINT32_MAX) return Violation("an index that is too large");
+  std::vector<std::string_view> paths;
+  for (uint32_t i = 0; i < count; ++i) {
+    paths.push_back(reader.String16());
+    if (!reader.ok()) return Violation("a damaged Fetch");
+  }
+  if (!reader.complete()) return Violation("a damaged Fetch");
   FinishResults();
   sender_->SetLevel(level);
   for (uint32_t i = 0; i < count; ++i) {
-    const std::string_view path = reader.String16();
-    if (!reader.ok()) return Violation("a damaged Fetch");
-    Status status = sender_->SendFile(first + i, path);
+    Status status = sender_->SendFile(first + i, paths[i]);
     if (!status.ok()) return status;
   }
-  if (!reader.complete()) return Violation("a damaged Fetch");
   return sender_->Finish();
 }
 

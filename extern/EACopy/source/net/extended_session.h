@@ -9,6 +9,7 @@
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
+#include <vector>
 
 #include "arrival.h"
 #include "content_sender.h"
@@ -50,7 +51,8 @@ class ExtendedSession {
 
   // Setting up.
   Status SetUp();
-  Status NextMessage(MessageType type, std::string_view* payload);
+  // `size`: of its payload, or 0.
+  Status NextMessage(MessageType type, size_t size, std::string_view* payload);
   Status CheckToken(std::string_view transcript);
   Status OpenWorkspace(const Open& open);
   Status ProveSecurityFile();
@@ -102,6 +104,7 @@ class ExtendedSession {
 
   uint64_t next_index_ = 0;
   WantedFiles wanted_;
+  std::vector<Entry> offered_;  // of the Offer that is worked on
   std::optional<CountedMessage> results_;
 
   std::unique_ptr<Arrival> arrival_;  // between Begin and End

@@ -71,9 +71,12 @@ Status KnownFiles::Decide(const OfferedFile& file, const OpenDirectory& parent, 
   *existing_mode = kUnknownMode;
   const bool links = context_.options.link_mode != LinkMode::kNever && file.size >= context_.options.link_min_size;
   Found found;
-  bool known = links &&
-               context_.history.Find(share_.number, KeyOf(file.path), file.file_time, file.size, &found.file) &&
-               found.file.path != file.full_path && Look(&found) && IsEqual(found.info, file);
+  bool known = links && context_.history.Find(share_.number, KeyOf(file.path), file.file_time, file.size, &found.file);
+  if (known && found.file.path == file.full_path) {
+    known = false;
+    new_parent = false;  // it came a moment ago
+  }
+  known = known && Look(&found) && IsEqual(found.info, file);
   const bool clones =
       known && context_.options.link_mode != LinkMode::kHard && !context_.clone_refusals.Contains(found.info.id.device);
   if (known && !clones && MayLink(found, file)) {
