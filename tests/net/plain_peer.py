@@ -148,6 +148,7 @@ class PlainPeer:
             except OSError:
                 return
             self.connections += 1
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._open.append(connection)
             thread = threading.Thread(target=_Conversation(self, connection).run)
             self._threads.append(thread)
@@ -201,7 +202,6 @@ class _Conversation:
         if not peer.drip:
             self.connection.sendall(data)
             return
-        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for index in range(len(data)):
             self.connection.sendall(data[index : index + 1])
             if index < 64:
