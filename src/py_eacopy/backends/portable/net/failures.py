@@ -39,7 +39,8 @@ def told_by_server(error: messages.Error) -> ConnectionLost:
     kind = error.known_kind()
     if kind in _NOTHING_SAID and not error.errno:
         kind = ErrorKind.SERVER
-    return ConnectionLost(error.errno, error.known_operation(), error.text or "the server ended the connection", kind)
+    text = error.text or ("" if error.errno else "the server ended the connection")
+    return ConnectionLost(error.errno, error.known_operation(), text, kind)
 
 
 def failure_of(error: messages.Error) -> CopyFailure:
