@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "../posix/internal.h"
+#include "store.h"
 #include "wire.h"
 
 namespace eacopy {
@@ -16,6 +17,7 @@ namespace net {
 using platform::LastError;
 
 Status SecurityFile::Make(OpenDirectory directory) {
+  has_times_ = platform::GetInfo(*directory, &before_).ok();
   platform::RandomBytes(guid_.data(), guid_.size());
   platform::RandomBytes(secret_.data(), secret_.size());
   const std::string name = wire::SecurityFileName(guid_);
@@ -34,7 +36,14 @@ Status SecurityFile::Make(OpenDirectory directory) {
 }
 
 void SecurityFile::Remove() {
-  if (!name_.empty()) platform::RemoveFile(*directory_, name_.c_str());
+  if (!name_.empty() && platform::RemoveFile(*directory_, name_.c_str()).ok() && has_times_) {
+    // A client that pulls the directory gets the time it had.
+    NewMetadata times;
+    times.set_times = true;
+    times.mtime = ToNanoseconds(before_.modified);
+    times.atime = ToNanoseconds(before_.accessed);
+    SetMetadata(*directory_, times);
+  }
   name_.clear();
   directory_.reset();
 }

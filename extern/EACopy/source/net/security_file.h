@@ -14,7 +14,7 @@
 namespace eacopy {
 namespace net {
 
-// A file with 16 random bytes, that is gone with the object.
+// A file with 16 random bytes, that is gone with the object, and leaves no trace in its directory's times.
 class SecurityFile {
  public:
   SecurityFile() = default;
@@ -32,6 +32,8 @@ class SecurityFile {
  private:
   OpenDirectory directory_;
   std::string name_;
+  platform::FileInfo before_;  // the directory
+  bool has_times_ = false;
   Guid guid_{};
   Secret secret_{};
 };
