@@ -62,6 +62,13 @@ class Channel:
             self._unpack(message)
         return self._next_unpacked(self._unpacked)
 
+    def receive_payload(self, type_: int, size: int) -> bytes:
+        """The payload of the one message that may come now. Another one is not waited for. Raises as above."""
+        header = self.connection.read(HEADER_SIZE)
+        if decode_header(header) != (HEADER_SIZE + size, type_, 0):
+            raise ProtocolError("a message that may not come there")
+        return bytes(self.connection.read(size))
+
     def is_ready(self) -> bool:
         """Whether :meth:`receive` would not wait. Takes in what has come. Raises as it does."""
         if self._unpacked is not None or self._whole_is_there():

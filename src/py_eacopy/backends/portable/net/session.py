@@ -18,11 +18,9 @@ from .messages import (
     Offer,
     Open,
     Opened,
-    Proof,
     ProofAccepted,
     Prove,
     Results,
-    Secret,
     Welcome,
 )
 from .open_directories import OpenDirectories, look
@@ -162,8 +160,10 @@ class Session:
         wanted = hmac.new(token, messages.CLIENT_PROOF + transcript, "sha256").digest()
         proved = False
         try:
-            message = self._channel.receive()
-            proved = isinstance(message, Proof) and hmac.compare_digest(message.proof, wanted)
+            proof = self._channel.receive_payload(messages.PROOF, messages.PROOF_SIZE)
+            proved = hmac.compare_digest(proof, wanted)
+        except ProtocolError:
+            pass
         finally:
             if not proved:
                 self._service.statistics.count("errors")
@@ -236,11 +236,13 @@ class Session:
         self._service.proof_names.add(file.name)
         try:
             self._channel.send(Prove(file.guid, file.path if self._is_local else b""))
-            answer = self._channel.receive()
+            answer = self._channel.receive_payload(messages.SECRET, messages.SECRET_SIZE)
+        except ProtocolError:
+            answer = b""
         finally:
             file.remove()
             self._service.proof_names.discard(file.name)
-        if not isinstance(answer, Secret) or not file.is_proved_by(answer.secret):
+        if not file.is_proved_by(answer):
             self._service.statistics.count("errors")
             self._service.log(WARNING, "a client could not read the security file, and was refused")
             raise SessionEnded(refused._replace(text="the security file was not read"))
