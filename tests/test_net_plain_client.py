@@ -231,7 +231,9 @@ def test_many_files_go_over_several_connections_with_one_secret(share, tmp_path)
     source = tmp_path / "many"
     source.mkdir()
     for number in range(600):
-        write(source / str(number), b"x")
+        if number % 20 == 0:
+            (source / str(number)).mkdir()
+        write(source / str(number // 20 * 20) / ("file %d" % number), b"x")
 
     def slowly(kind, path, answer):
         time.sleep(0.002)
@@ -240,6 +242,7 @@ def test_many_files_go_over_several_connections_with_one_secret(share, tmp_path)
     with serve(share, answer=slowly, security_file=True) as peer:
         report = push(peer, source, local_directory=share, thread_count=3)
         assert report.files_copied == 600 and 2 <= peer.connections <= 3
+        assert contents(share) == contents(source)
         pull(peer, tmp_path / "back", local_directory=share, thread_count=3)
     assert peer.complaints == [] and contents(tmp_path / "back") == contents(source)
     first = [secret for _, secret, _ in peer.environments if secret == bytes(16)]
@@ -452,6 +455,15 @@ def test_a_busy_server_is_asked_again(share, source, tmp_path):
     with serve(share, busy=1000) as peer, pytest.raises(TimeoutError) as caught:
         pull(peer, tmp_path / "single", "share/tree/file", timeout=0.5)
     assert caught.value.kind is ErrorKind.TIMEOUT and not (tmp_path / "single").exists()
+
+
+def test_a_directory_that_cannot_be_made_is_one_error(share, source):
+    (share / "sub").write_bytes(b"in the way")
+    with serve(share) as peer, pytest.raises(py_eacopy.TreeError) as caught:
+        push(peer, source)
+    (error,) = caught.value.errors
+    assert (error.operation, error.filename) == (Operation.MAKE_DIRECTORY, str(source / "sub"))
+    assert (share / "file").read_bytes() == b"content" and (share / "sub").read_bytes() == b"in the way"
 
 
 @pytest.mark.parametrize("answer", [BAD_DESTINATION, COPY_DELTA])

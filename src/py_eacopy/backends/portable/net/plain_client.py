@@ -195,34 +195,33 @@ class PlainPushLane(Lane[Entry]):
     def _do(self, entry: Entry) -> None:
         push, tally = self._push, self._tally
         path = _below(push.prefix, _said_plainly(os.fsencode(entry.path), _OPEN_DESTINATION))
-        if entry.kind == DIRECTORY:
-            if self._has_directory(path.rpartition("\\")[0]) and path not in push.made:
-                push.failed.add(path)  # unless it is made now
-                tally.directories_created += _create_directory(self._session, path)
-                push.failed.discard(path)
-                push.made.add(path)
+        parent = path.rpartition("\\")[0]
+        if parent in push.failed:
+            if entry.kind == DIRECTORY:
+                push.failed.add(path)
+        elif entry.kind == DIRECTORY:
+            try:
+                self._make_directory(path)
+            except ConnectionLost:
+                raise
+            except CopyFailure:
+                push.failed.add(path)
+                raise
         elif entry.kind == LINK:
             failure = CopyFailure(0, Operation.MAKE_LINK, kind=ErrorKind.UNSUPPORTED)
             failure.text = "the server has no symbolic links; copy what they point to"
             raise failure
-        elif self._has_directory(path.rpartition("\\")[0]):
+        else:
+            self._make_directory(parent)  # another connection may be about to
             self._write_file(entry, path)
 
-    def _has_directory(self, path: str) -> bool:
-        """Makes a directory that another connection may be about to make, too. False when that failed; it is told."""
+    def _make_directory(self, path: str) -> None:
+        """Makes a directory, unless it was made already. Raises CopyFailure."""
         push = self._push
-        if path in push.made or (push.prefix and path == push.prefix):
-            return True
-        if path in push.failed:
-            return False
-        try:
+        if path not in push.made:
             self._tally.directories_created += _create_directory(self._session, path)
-        except ConnectionLost:
-            raise
-        except CopyFailure:
-            return False
-        push.made.add(path)
-        return True
+            push.made.add(path)
+            push.failed.discard(path)
 
     # One file ----------------------------------------------------------------------------------------------------
 
