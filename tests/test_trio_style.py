@@ -140,7 +140,7 @@ async def test_functions_that_run_in_the_worker_thread_can_call_the_loop(backend
 
     def ignore(directory, names):
         assert threading.current_thread() is not threading.main_thread()
-        seen.append(trio.from_thread.run_sync(trio.lowlevel.in_trio_run))
+        seen.append(trio.from_thread.run_sync(threading.current_thread) is threading.main_thread())
         return []
 
     await py_eacopy.async_copytree(tmp_path / "source", tmp_path / "copy", ignore=ignore)

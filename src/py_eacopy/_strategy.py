@@ -96,7 +96,7 @@ def serving(control: Optional[Control], config: Config) -> Iterator[Control]:
     """
     control = Control() if control is None else checked_control(control)
     progress = config.progress_callback if control.progress is None else control.progress
-    if inspect.iscoroutinefunction(progress):
+    if _is_coroutine_function(progress):
         raise TypeError(
             "the progress callback %r is a coroutine function, which nobody awaits here; only the async functions can"
             % progress
@@ -104,6 +104,13 @@ def serving(control: Optional[Control], config: Config) -> Iterator[Control]:
     log_level = None if config is active() else config.log_level
     with control.serving(progress, config.error_strategy is ErrorStrategy.IGNORE, log_level):
         yield control
+
+
+def _is_coroutine_function(function: object) -> bool:
+    # Python 3.8 does not look through a partial of a method.
+    while isinstance(function, functools.partial):
+        function = function.func
+    return inspect.iscoroutinefunction(function)
 
 
 def _log_report(report: CopyReport, control: Control) -> None:
