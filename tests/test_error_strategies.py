@@ -367,10 +367,13 @@ PROVOKED = {
     ),
     "INTERRUPTED": (interrupted, py_eacopy.CopyInterruptedError, InterruptedError, "cancelled"),
     "UNSUPPORTED": (
-        lambda source, tmp_path: raised_by(py_eacopy.delta_copy, source, tmp_path / "copy", source),
+        # Memory cannot share blocks, neither its own nor those of another file system.
+        lambda source, tmp_path: raised_by(
+            py_eacopy.copyfile, source, "/dev/shm/eacopy-never-there", config=Config(reflink="always")
+        ),
         py_eacopy.UnsupportedError,
         NotImplementedError,
-        "copy2",
+        "while cloning",
     ),
     "CONFIGURATION": (
         lambda source, tmp_path: raised_by(Config, thread_count=-1),
