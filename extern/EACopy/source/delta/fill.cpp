@@ -27,6 +27,7 @@ class Filler {
   Status Run();
 
  private:
+  Status Clone();
   Status LeaveHole(uint64_t begin, uint64_t end);
   Status Put(const Stretch& stretch);
   Status Flush();
@@ -43,7 +44,8 @@ class Filler {
   bool shares_;
   bool transfers_;
   const uint64_t block_;
-  Stretch pending_;  // what the reference has is put off, to be done together with what comes next
+  bool is_reference_ = false;  // the destination is the reference or a clone of it: what is the same is there already
+  Stretch pending_;            // what the reference has is put off, to be done together with what comes next
 };
 
 Status Filler::Run() {
@@ -51,7 +53,8 @@ Status Filler::Run() {
   Matcher matcher(request_.source, request_.reference.handle(), request_.reference.info().size, request_.monitor);
   uint64_t reached = 0;
   bool cut_off = false;
-  Status status;
+  is_reference_ = request_.in_place;
+  Status status = request_.in_place ? Status() : Clone();
   for (uint64_t offset = 0; status.ok() && !cut_off && offset < size;) {
     uint64_t begin = 0;
     uint64_t end = 0;
@@ -80,10 +83,18 @@ Status Filler::Run() {
   return status;
 }
 
+// Begins with a clone of the whole reference, where the file system can make one and much of it can be used: changing
+// that here and there costs less than sharing what lies between the changes piece by piece.
+Status Filler::Clone() {
+  const uint64_t size = request_.reference.info().size;
+  if (!shares_ || size == 0 || size / 2 > request_.source_info.size) return Status();
+  return platform::ShareRange(request_.reference.handle(), 0, request_.destination, 0, size, &is_reference_);
+}
+
 Status Filler::LeaveHole(uint64_t begin, uint64_t end) {
   if (end <= begin) return Status();
   const uint64_t stop = std::min(end, request_.reference.info().size);
-  if (request_.in_place && begin < stop && !platform::PunchHole(request_.destination, begin, stop - begin)) {
+  if (is_reference_ && begin < stop && !platform::PunchHole(request_.destination, begin, stop - begin)) {
     size_t room = 0;
     char* zeros = request_.scratch.Buffer(kPiece, &room);
     std::memset(zeros, 0, room);
@@ -116,12 +127,12 @@ Status Filler::Flush() {
   Stretch rest = pending_;
   pending_ = Stretch();
   if (rest.reference == kNowhere) return Status();
-  if (request_.in_place) {
-    // What it would be taken from may be overwritten already.
-    if (rest.reference != rest.start) return Write(rest.start, rest.length);
+  if (is_reference_ && rest.reference == rest.start) {
     Reused(rest.length);
     return Status();
   }
+  // What it would be taken from may be overwritten already.
+  if (request_.in_place) return Write(rest.start, rest.length);
   Status status = Share(&rest);
   if (status.ok()) status = Transfer(&rest);
   return status.ok() && rest.length > 0 ? Write(rest.start, rest.length) : status;

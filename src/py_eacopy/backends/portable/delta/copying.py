@@ -94,6 +94,7 @@ class DeltaWriter:
         self._reference = reference
         self._target = target
         self._in_place = in_place
+        self._is_reference = in_place  # or a clone of it: what is the same is there already
         self._monitor = monitor
         self._shares = options.reflink != "never"
         self._copies_ranges = options.reflink != "never"  # it may clone without being asked to
@@ -105,6 +106,7 @@ class DeltaWriter:
     def fill(self) -> None:
         """Makes the destination's contents those of the source."""
         monitor = self._monitor
+        self._clone()
         matcher = Matcher(self._source, self._reference.descriptor, self._reference.info.st_size)
         reached = 0
         for begin, end in self._extents():
@@ -130,6 +132,15 @@ class DeltaWriter:
         if not self._in_place:
             self._reference.check_unchanged(monitor)
 
+    def _clone(self) -> None:
+        """Begins with a clone of the whole reference, where the file system can make one and much of it can be used:
+        changing that here and there costs less than sharing what lies between the changes piece by piece."""
+        size = self._reference.info.st_size
+        if self._in_place or not self._shares or size == 0 or size // 2 > self._size:
+            return
+        self._monitor.operation, self._monitor.offset = Operation.CLONE, 0
+        self._is_reference = share(self._reference.descriptor, 0, self._target, 0, size)
+
     def _extents(self) -> Iterator[Tuple[int, int]]:
         """The stretches of the source that hold data."""
         offset = 0
@@ -153,7 +164,7 @@ class DeltaWriter:
     def _leave_hole(self, begin: int, end: int) -> None:
         if end <= begin:
             return
-        if self._in_place and begin < self._reference.info.st_size:
+        if self._is_reference and begin < self._reference.info.st_size:
             self._monitor.operation, self._monitor.offset = Operation.WRITE, begin
             stop = min(end, self._reference.info.st_size)
             if not punch_hole(self._target, begin, stop - begin):
@@ -181,12 +192,12 @@ class DeltaWriter:
         self._pending = Stretch(0, 0, -1)
         if reference < 0:
             return
+        if self._is_reference and reference == start:
+            self.reused += length
+            self._monitor.advance(length)
+            return
         if self._in_place:
-            if reference == start:
-                self.reused += length
-                self._monitor.advance(length)
-            else:
-                self._write(start, length)  # what it would be taken from may be overwritten already
+            self._write(start, length)  # what it would be taken from may be overwritten already
             return
         shared = self._share(start, length, reference)
         self.reused += shared
