@@ -30,6 +30,8 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="lo
 #: figures themselves are printed.
 BOUND = 5.0
 LARGE = 6 << 20
+#: Bytes at the end of a conversation that nobody needs to have read.
+FAREWELL = 48
 
 
 @pytest.fixture(scope="module")
@@ -140,12 +142,12 @@ def test_a_server_that_is_killed_in_the_middle_and_started_again(pair, share, so
                 until_tidy(copy)
             assert_only_whole_files(copy, source)
             assert outcome or place > 20_000
+            serving.age(share)
             server.start()
             until_tidy(share)  # what the dead one left
         served = server.served(pair.client)
         if push:
             served.push(source, "share/copy")
-            assert_equal_trees(share / "copy", source)
             assert_equal_trees(share / "copy", source)
         else:
             served.pull("share/there", copy)
@@ -180,10 +182,10 @@ def test_a_client_that_is_killed_in_the_middle_and_started_again(pair, share, so
         if push:
             served.push(source, "share/copy")
         else:
-            served.pull("share/there", copy)
             # Nobody is left who could remove what a killed client had begun; it never has a name that counts.
             for path in serving.leftovers(copy):
                 os.unlink(path)
+            served.pull("share/there", copy)
     assert_equal_trees(copy, source if push else share / "there")
 
 
@@ -207,6 +209,7 @@ def test_overwritten_files_are_old_or_new_when_the_server_is_killed(pair, share,
             thread.join(serving.PATIENCE)
         whole = assert_only_whole_files(share / "copy", source, old)
         assert whole < 65, "nothing was interrupted"
+        serving.age(share)
         server.start()
         until_tidy(share)
         server.served(pair.client).push(source, "share/copy")
@@ -307,7 +310,6 @@ def test_a_file_that_changes_while_it_is_sent(pair, share, tmp_path, change, pus
         thread = threading.Thread(target=copying, args=(wire.port,))
         thread.start()
         assert wire.stalled.wait(serving.PATIENCE)
-        kept = os.stat(name).st_mtime_ns
         if change == "shrinks":
             os.truncate(name, 2 << 20)
         elif change == "empties":
@@ -318,7 +320,6 @@ def test_a_file_that_changes_while_it_is_sent(pair, share, tmp_path, change, pus
         elif change == "is rewritten":
             with open(name, "r+b") as stream:
                 stream.write(changed)
-            os.utime(name, ns=(kept, kept))  # it looks as it did
         elif change == "is replaced":
             trees.write(tmp_path / "new", changed)
             os.replace(tmp_path / "new", name)
@@ -476,7 +477,7 @@ def test_a_difficult_wire_changes_nothing(pair, share, tmp_path, how, level):
         "stall": lambda: Way(stall_at=700),
     }[how]
     if how == "single bytes":
-        trees.write(source / "sub" / "deeper" / "large", trees.make_bytes(20_001))
+        trees.write(source / "sub" / "deeper" / "large", trees.make_bytes(5_001))
     with pair.serving(share) as served:
         for push in (True, False):
             with Relay(served.port, to_server=ways(), to_client=ways()) as wire:
@@ -528,10 +529,10 @@ def test_a_wire_that_is_cut_anywhere_leaves_nothing_half(pair, share, tmp_path, 
                         assert one.kind is not ErrorKind.UNKNOWN, (point, one)
                 else:
                     # Only an answer that nobody needed is lost.
-                    assert point > length * 7 // 8, point
+                    assert point >= length - FAREWELL, point
                     assert_equal_trees(place / f"copy {point}", source)
             assert_only_whole_files(place / f"copy {point}", source)
-        assert failed >= len(points) - 2
+        assert failed >= len([point for point in points if point < length - FAREWELL])
         until(lambda: served.server.get_stats()["active_connections"] == 0, "connections stay")
         until_tidy(place)
         copy(served, points[-1], served.port)

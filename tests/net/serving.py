@@ -234,6 +234,14 @@ def leftovers(*roots: Any) -> List[str]:
     return found
 
 
+def age(*roots: Any) -> None:
+    """Makes what a killed process left look used: a server that starts leaves alone for a while what may just have been
+    begun."""
+    for path in leftovers(*roots):
+        with open(path, "ab") as stream:
+            stream.write(b"x")
+
+
 def until_tidy(*roots: Any) -> None:
     """Waits until nothing unfinished is left."""
     with contextlib.suppress(AssertionError):
