@@ -102,7 +102,7 @@ def _named(path: bytes) -> Optional[Location]:
 
 def _of_url(text: str) -> Location:
     found = _URL.match(text)
-    directory = unquote_to_bytes(os.fsencode(found.group(4) or "")).strip(b"/") if found else b""
+    directory = _single(unquote_to_bytes(os.fsencode(found.group(4) or ""))).strip(b"/") if found else b""
     if found is None or not directory:
         raise InvalidArgumentError("%r is not legal: it must be like eacopy://host:port/share/directory" % text)
     port = found.group(3)
