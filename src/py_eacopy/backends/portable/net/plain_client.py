@@ -193,7 +193,7 @@ class PlainPushLane(Lane[Entry]):
         return entries + self._delayed.all()
 
     def _do(self, entry: Entry) -> None:
-        push, tally = self._push, self._tally
+        push = self._push
         path = _below(push.prefix, _said_plainly(os.fsencode(entry.path), _OPEN_DESTINATION))
         parent = path.rpartition("\\")[0]
         if parent in push.failed:
