@@ -100,6 +100,13 @@ bool DirectoryFromWire(const std::string& net_directory, bool whole_file_system,
 }  // namespace
 
 Status PlainSession::Run() {
+  Status status = Loop();
+  // What was answered before still arrives.
+  if (!status.ok() && !status.cancelled() && !peer_.broken()) peer_.Farewell();
+  return status;
+}
+
+Status PlainSession::Loop() {
   while (!finished_) {
     Status status = peer_.Need(wire::kHeaderSize, true);
     if (!status.ok()) return peer_.ended() ? Status() : status;

@@ -25,6 +25,7 @@ class PlainSession {
   Status Run();
 
  private:
+  Status Loop();
   Status Handle(wire::Command command, std::string_view bytes);
   Status HandleEnvironment(const wire::Environment& environment);
   Status Prove();
