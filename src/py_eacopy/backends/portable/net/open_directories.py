@@ -5,7 +5,7 @@ import contextlib
 import errno
 import os
 import stat
-from typing import List, Optional, Tuple
+from typing import List, Optional, Set, Tuple
 
 from .. import system
 from .share import Share, split
@@ -23,13 +23,21 @@ class OpenDirectory:
         share, path: where it is, relative to the share.
     """
 
-    __slots__ = ("descriptor", "path", "share", "_own")
+    __slots__ = ("_device", "_own", "descriptor", "path", "share")
 
     def __init__(self, share: Share, path: bytes, descriptor: int, own: bool = True) -> None:
         self.share = share
         self.path = path
         self.descriptor = descriptor
         self._own = own
+        self._device: Optional[int] = None
+
+    @property
+    def device(self) -> int:
+        """What it is on."""
+        if self._device is None:
+            self._device = os.fstat(self.descriptor).st_dev
+        return self._device
 
     def __del__(self) -> None:
         if self._own:
@@ -58,6 +66,7 @@ class OpenDirectories:
 
     def __init__(self) -> None:
         self._open: collections.OrderedDict[Tuple[int, bytes], OpenDirectory] = collections.OrderedDict()
+        self._trusted: Set[Tuple[int, bytes]] = set()  # are there, as far as anybody can know
 
     def open(self, share: Share, path: bytes, make: bool = False) -> OpenDirectory:
         """Opens the directory at a legal path; what is missing is made if wanted. Raises OSError."""
@@ -92,11 +101,17 @@ class OpenDirectories:
         found = self._open.get(key)
         if found is None:
             return None
-        if os.fstat(found.descriptor).st_nlink == 0:  # somebody removed it; there may be another one by now
-            del self._open[key]
-            return None
+        if key not in self._trusted:
+            if os.fstat(found.descriptor).st_nlink == 0:  # somebody removed it; there may be another one by now
+                del self._open[key]
+                return None
+            self._trusted.add(key)
         self._open.move_to_end(key)
         return found
+
+    def look_again(self) -> None:
+        """Time has passed: directories may have been removed since they were used last."""
+        self._trusted.clear()
 
     def remove(self, share: Share, made: List[bytes]) -> None:
         """Takes back directories that were made, the innermost first, unless somebody put something there."""
@@ -121,11 +136,12 @@ class OpenDirectories:
         found = OpenDirectory(parent.share, path, descriptor)
         self._open[parent.share.number, path] = found
         if len(self._open) > _CAPACITY:
-            self._open.popitem(last=False)
+            self._trusted.discard(self._open.popitem(last=False)[0])
         return found
 
     def close(self) -> None:
         self._open.clear()
+        self._trusted.clear()
 
 
 def _open(parent: int, name: bytes) -> int:

@@ -199,7 +199,7 @@ class Placer:
     ) -> bool:
         """Clones where the file system can; else links if that is allowed, else copies."""
         monitor, directory = self._monitor, wanted.directory
-        devices = (info.st_dev, os.fstat(directory.descriptor).st_dev)
+        devices = (info.st_dev, directory.device)
         cannot_clone = self._service.cannot_clone
         if or_link and devices in cannot_clone and self._hard_link(source, name, info, wanted, there):
             return True

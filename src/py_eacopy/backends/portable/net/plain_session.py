@@ -75,6 +75,7 @@ class PlainSession:
 
     def _handle(self, command: wire.AnyCommand) -> bool:
         """Does what a command asks for. False: the client has nothing more to say."""
+        self._directories.look_again()
         send = self._connection.send
         if isinstance(command, wire.WriteFile):
             self._write_file(command)

@@ -112,6 +112,7 @@ class Session:
 
     def _handle(self, message: messages.Message) -> bool:
         """Does what a message asks for. False: the client has nothing more to say."""
+        self._directories.look_again()
         if self._pushes is not None and self._pushes.handle(message):
             return True
         if self._pulls is not None and self._pulls.handle(message):

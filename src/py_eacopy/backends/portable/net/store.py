@@ -4,6 +4,7 @@ changes."""
 import contextlib
 import errno
 import os
+import random
 import re
 import stat
 import sys
@@ -31,6 +32,7 @@ _YOUNG = 2.0
 _DEAD_LINK = 10.0
 _DEEPEST = 256
 _BLOCK = 256 * 1024
+_names = random.Random(os.urandom(16))
 
 Attributes = Tuple[Tuple[bytes, bytes], ...]
 
@@ -51,7 +53,8 @@ def is_temporary_name(name: bytes) -> bool:
 
 
 def temporary_name() -> bytes:
-    return b".eacopy-%s.tmp" % os.urandom(8).hex().encode()
+    # Need not be secret, because it is opened only where it is new; this costs no system call.
+    return b".eacopy-%016x.tmp" % _names.getrandbits(64)
 
 
 class TemporaryFile:
@@ -140,15 +143,14 @@ class TemporaryFile:
             monitor.offset = 0
             monitor.refuse(0, Operation.VERIFY)
 
-    def finish(self, name: bytes, metadata: NewMetadata) -> os.stat_result:
-        """Gives it its metadata and its name. Returns what has the name now."""
+    def finish(self, name: bytes, metadata: NewMetadata) -> None:
+        """Gives it its metadata and its name."""
         self._set_size()
         monitor, directory = self._monitor, self._directory.descriptor
         set_metadata(self.descriptor, metadata, monitor)
         if metadata.durable:
             monitor.operation = Operation.SYNC
             system.sync(self.descriptor)
-        info = os.fstat(self.descriptor)
         monitor.operation = Operation.RENAME
         os.rename(self._name, name, src_dir_fd=directory, dst_dir_fd=directory)
         descriptor, self.descriptor = self.descriptor, -1
@@ -156,7 +158,6 @@ class TemporaryFile:
         os.close(descriptor)  # network file systems may tell only now that they could not write
         if metadata.durable:
             sync_directory(self._directory, monitor)
-        return info
 
     def _set_size(self) -> None:
         if self._end != self.size:
