@@ -124,6 +124,14 @@ class Channel:
         if self._gathered_size >= (_PLAIN_GATHER if self.level.is_off else _PACKED_GATHER):
             self.flush()
 
+    def put_content(self, message: memoryview) -> None:
+        """The same for an encoded message that is large; its memory may be used again afterwards."""
+        if self.level.is_off:
+            self.flush()
+            self.connection.send(message)
+        else:
+            self.put_encoded(bytes(message))
+
     @property
     def pending(self) -> int:
         """Bytes that wait for :meth:`flush`."""

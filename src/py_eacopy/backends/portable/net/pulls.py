@@ -12,7 +12,7 @@ from . import messages, zstd
 from .channel import Channel
 from .level import AUTO, LevelControl
 from .listing import Lister
-from .messages import Abandon, Begin, Body, Data, End, Fetch, Hole, List_
+from .messages import Abandon, Begin, Body, End, Fetch, Hole, List_
 from .open_directories import OpenDirectories
 from .reasons import check_path, error_of
 from .service import Service
@@ -110,20 +110,31 @@ class Pulls:
         channel = self._channel
         channel.put(Begin(number, info.st_mtime_ns, info.st_size))
         offset = crc = 0
+        # A piece is read to where it is sent from, behind its header.
+        message = memoryview(bytearray(messages.HEADER_SIZE + PIECE))
         for begin, end in [*extents(descriptor, info.st_size), (info.st_size, info.st_size)]:
             if begin > offset:
                 channel.put(Hole(begin - offset))
-                offset = begin
+            offset = os.lseek(descriptor, begin, os.SEEK_SET)  # looking for holes has moved it
             while offset < end:
                 self._monitor.check()
-                data = self._read(descriptor, offset, min(PIECE, end - offset))
-                if not data:
-                    error = OSError(errno.EIO, "the file became shorter while it was read")
-                    raise _ReadFailure(error)
-                crc = zlib.crc32(data, crc)
-                offset += len(data)
-                channel.put(Data(data))
+                size = self._read_into(descriptor, offset, message[messages.HEADER_SIZE :][: end - offset])
+                whole = message[: messages.HEADER_SIZE + size]
+                whole[: messages.HEADER_SIZE] = messages.header(messages.DATA, size)
+                crc = zlib.crc32(whole[messages.HEADER_SIZE :], crc)
+                offset += size
+                channel.put_content(whole)
         channel.put(End(crc, self._has_changed(descriptor, info, info.st_size)))
+
+    def _read_into(self, descriptor: int, offset: int, view: memoryview) -> int:
+        self._monitor.operation, self._monitor.offset = Operation.READ, offset
+        try:
+            size = os.readv(descriptor, [view])
+        except OSError as error:
+            raise _ReadFailure(error) from None
+        if not size:
+            raise _ReadFailure(OSError(errno.EIO, "the file became shorter while it was read"))
+        return size
 
     def _open_source(self, place: Place, path: bytes) -> int:
         check_path(path)
