@@ -1,11 +1,13 @@
 """A job that goes through a server: the calling thread coordinates, others have the connections."""
 
+import errno
 import os
 import threading
 import time
 from typing import List, Optional, Tuple
 
 from ...._control import Control
+from ...._errors import Operation, error_from_failure
 from ...._job import CopyJob, Remote
 from ...._report import CopyReport, Snapshot
 from ..coordinator import Coordinator
@@ -21,6 +23,8 @@ from .tally import Tally
 
 #: How long the coordinator sleeps at most, so that progress is fresh. Seconds.
 _TICK = 0.05
+#: Unused ones that stay open. Few, because a server in this process needs some, too.
+_OPEN_DIRECTORIES = 64
 
 
 class RemoteJob(Coordinator):
@@ -44,7 +48,7 @@ class RemoteJob(Coordinator):
         self.source, self.destination = os.fsdecode(source), os.fsdecode(destination)
         self.stopping = False
         self.threads, directories = share_descriptors(job.options.thread_count)
-        self.cache = DirectoryCache(directories)
+        self.cache = DirectoryCache(min(directories, _OPEN_DIRECTORIES))
         self.server: Optional[str] = None
         self._bytes_sent = self._bytes_received = self._packed = self._levels = 0
         self._backend = backend
@@ -122,7 +126,10 @@ class RemoteJob(Coordinator):
         try:
             leader = threading.Thread(target=self._lead, name="eacopy-remote")
             try:
-                leader.start()
+                try:
+                    leader.start()
+                except RuntimeError:
+                    raise error_from_failure(errno.EAGAIN, Operation.START, None, None) from None
                 while not self._over:
                     self._wait(_TICK)
             except BaseException:
