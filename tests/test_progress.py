@@ -179,7 +179,8 @@ def test_the_total_follows_a_source_that_grows(backend, memory, target):
     py_eacopy.copyfile(source, target + "/copy", config=Config(progress_callback=callback, reflink="never"))
     size = os.path.getsize(target + "/copy")
     told = events.of[source]
-    assert size in (LARGE, LARGE + 5_000_000) and trees.read(target + "/copy") == trees.read(source)[:size]
+    # It may end in the middle of what is being appended.
+    assert LARGE <= size <= LARGE + 5_000_000 and trees.read(target + "/copy") == trees.read(source)[:size]
     assert told[0] == (0, LARGE) and told[-1] == (size, size)
     assert [copied for copied, _ in told] == sorted(copied for copied, _ in told)
 
