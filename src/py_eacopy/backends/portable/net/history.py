@@ -20,7 +20,9 @@ class Remembered(NamedTuple):
     md5: bytes = b""
 
 
+# Plain tuples of plain values: the garbage collector soon leaves those alone, however many there are.
 _Key = Tuple[int, bytes, int, int]
+_Value = Tuple[bytes, bytes]
 _DigestKey = Tuple[int, bytes, int]
 
 
@@ -34,8 +36,9 @@ class History:
     def __init__(self, most: int) -> None:
         self._most = most
         self._lock = threading.Lock()
-        self._files: collections.OrderedDict[_Key, Remembered] = collections.OrderedDict()
-        self._by_digest: Dict[_DigestKey, Remembered] = {}
+        # In the order of arrival. An ordinary dict would take the longer to find its first key the more were removed.
+        self._files: collections.OrderedDict[_Key, _Value] = collections.OrderedDict()
+        self._by_digest: Dict[_DigestKey, _Key] = {}
         self._changes = 0
 
     def __len__(self) -> int:
@@ -48,38 +51,44 @@ class History:
 
     def add(self, file: Remembered) -> None:
         """Takes the place of what has the same key, time and size."""
-        if self._most == 0:
-            return
-        key = (file.share, file.key, file.mtime, file.size)
+        share, path, name, mtime, size, md5 = file
+        key = (share, name, mtime, size)
         with self._lock:
             before = self._files.get(key)
             if before is not None:
-                if before.path == file.path and file.md5 in (b"", before.md5):
+                if before[0] == path and md5 in (b"", before[1]):
                     return
                 self._remove(key, before)
-            self._files[key] = file
-            if file.md5:
-                self._by_digest[file.share, file.md5, file.size] = file
-            while len(self._files) > self._most:
+            elif len(self._files) >= self._most:
+                if self._most == 0:
+                    return
                 oldest = next(iter(self._files))
                 self._remove(oldest, self._files[oldest])
+            self._files[key] = (path, md5)
+            if md5:
+                self._by_digest[share, md5, size] = key
             self._changes += 1
 
     def find(self, share: int, key: bytes, mtime: int, size: int) -> Optional[Remembered]:
         """The file of that key, time and size."""
-        return self._files.get((share, key, mtime, size))
+        found = self._files.get((share, key, mtime, size))
+        return None if found is None else Remembered(share, found[0], key, mtime, size, found[1])
 
     def find_digest(self, share: int, md5: bytes, size: int) -> Optional[Remembered]:
         """A file of that content, as far as that is known."""
-        return self._by_digest.get((share, md5, size))
-
-    def all(self) -> List[Remembered]:
-        """All files, oldest first."""
         with self._lock:
-            return list(self._files.values())
+            key = self._by_digest.get((share, md5, size))
+            if key is None:
+                return None
+            return Remembered(share, self._files[key][0], key[1], key[2], size, md5)
 
-    def _remove(self, key: _Key, file: Remembered) -> None:
+    def all(self) -> List[Tuple[_Key, _Value]]:
+        """All files, oldest first: share, key, time and size, and path and digest."""
+        with self._lock:
+            return list(self._files.items())
+
+    def _remove(self, key: _Key, value: _Value) -> None:
         del self._files[key]
-        digest = (file.share, file.md5, file.size)
-        if self._by_digest.get(digest) is file:
+        digest = (key[0], value[1], key[3])
+        if value[1] and self._by_digest.get(digest) == key:
             del self._by_digest[digest]

@@ -1,6 +1,5 @@
 """The history in a file, in the format of EACopy's LINKDB: a cookie, records with absolute paths in UTF-16, an end."""
 
-import io
 import os
 import stat
 import struct
@@ -13,7 +12,7 @@ from .messages import is_legal_path
 from .open_directories import OpenDirectory
 from .share import Shares, split
 from .store import NewMetadata, TemporaryFile
-from .wire import posix_path, wire_path
+from .wire import posix_path
 
 _COOKIE = b"eacopydb003\0"
 _HEAD = struct.Struct("<HH")
@@ -68,29 +67,30 @@ def _read_records(file: BinaryIO, shares: Shares, history: History) -> None:
             continue
         place = shares.containing(full)
         # A key is whole names, and inside of its share.
-        if place is None or not ("/" + os.fsdecode(place.path)).endswith("/" + os.fsdecode(key)):
+        if place is None or not (place.path == key or place.path.endswith(b"/" + key)):
             continue
         history.add(Remembered(place.share.number, place.path, key, mtime, size, b"" if md5 == _NO_DIGEST else md5))
 
 
 def save(path: bytes, shares: Shares, history: History) -> None:
     """Replaces the file, durably. Names that the format cannot say are left out. Raises OSError."""
-    out = io.BytesIO()
-    out.write(_COOKIE)
-    for file in history.all():
+    roots = [(share.directory + b"/").decode("utf-8", "surrogateescape") for share in shares.all]
+    out = [_COOKIE]
+    for (share, key, mtime, size), (file, md5) in history.all():
         try:
-            full = wire_path(shares.all[file.share].absolute(file.path)).encode("utf-16-le")
-            key = wire_path(file.key).encode("utf-16-le")
+            text = roots[share] + file.decode()
+            full = text.replace("/", "\\").encode("utf-16-le")
+            key_length = len(key) if key.isascii() else len(key.decode().encode("utf-16-le")) // 2
         except UnicodeError:
             continue
-        if len(full) > _PATH_MAXIMUM:
+        if "\\" in text or len(full) > _PATH_MAXIMUM:
             continue
-        out.write(_HEAD.pack(len(full), len(key) // 2))
-        out.write(full)
-        out.write(_STAMP.pack(file.size, file.mtime, file.md5 or _NO_DIGEST))
-    out.write(b"\0\0")
+        out.append(_HEAD.pack(len(full), key_length))
+        out.append(full)
+        out.append(_STAMP.pack(size, mtime, md5 or _NO_DIGEST))
+    out.append(b"\0\0")
     parent, name = split(path)
     directory = OpenDirectory(shares.all[0], b"", os.open(parent or b"/", system.DIRECTORY_FLAGS))
     with TemporaryFile(directory, Monitor(), 0o600) as temporary:
-        temporary.write(out.getbuffer())
+        temporary.write(b"".join(out))
         temporary.finish(name, NewMetadata(durable=True))

@@ -40,6 +40,7 @@ class PortableServer(RunningServer):
         self._options = options
         self._service = Service(options, shares, log)
         self._load_history()
+        self._saved_changes = self._service.history.changes
         try:
             self._listener = _listen(options.host, options.port)
         except BaseException:
@@ -175,22 +176,18 @@ class PortableServer(RunningServer):
             self._service.log(WARNING, "cannot read all of the history in %s: %s" % (os.fsdecode(path), error))
 
     def _save_regularly(self) -> None:
-        saved = self._service.history.changes
         while not self._service.stopping.wait(_SAVE_INTERVAL):
-            now = self._service.history.changes
-            if now != saved and self._save_history():
-                saved = now
+            self._save_history()
 
-    def _save_history(self) -> bool:
-        path = self._options.history_file
-        if path is None:
-            return True
+    def _save_history(self) -> None:
+        path, changes = self._options.history_file, self._service.history.changes
+        if path is None or changes == self._saved_changes:
+            return
         try:
             link_database.save(path, self._service.shares, self._service.history)
-            return True
+            self._saved_changes = changes
         except OSError as error:
             self._service.log(WARNING, "cannot save the history in %s: %s" % (os.fsdecode(path), error))
-            return False
 
 
 def _listen(host: str, port: int) -> socket.socket:
