@@ -17,6 +17,7 @@ eac_error* ToC(Failure failure);
 
 struct eac_job {
   explicit eac_job(const eacopy::Options& options) : job(options) {}
+  eac_job(const eacopy::Options& options, const eacopy::Remote& remote) : job(options, remote) {}
   eac_job(const eacopy::Options& options, eacopy::Delta delta) : job(options, std::move(delta)) {}
 
   eacopy::Job job;

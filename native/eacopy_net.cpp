@@ -21,6 +21,20 @@ std::string Bytes(const uint8_t* data, size_t size) {
 
 std::string Text(const char* text) { return text == nullptr ? std::string() : std::string(text); }
 
+eacopy::Remote FromC(const eac_remote& c) {
+  eacopy::Remote remote;
+  remote.host = Text(c.host);
+  remote.port = c.port;
+  remote.push = c.push != 0;
+  remote.plain = c.plain != 0;
+  remote.level = c.level;
+  remote.timeout = c.timeout;
+  remote.directory = Text(c.directory);
+  remote.local_directory = Text(c.local_directory);
+  remote.token = Bytes(c.token, c.token_size);
+  return remote;
+}
+
 eacopy::ServerOptions FromC(const eac_server_options& c) {
   eacopy::ServerOptions options;
   options.host = Text(c.host);
@@ -53,7 +67,13 @@ struct eac_server {
 
 extern "C" {
 
-eac_job* eac_job_new_remote(const eac_options* /*options*/, const eac_remote* /*remote*/) { return nullptr; }
+eac_job* eac_job_new_remote(const eac_options* options, const eac_remote* remote) {
+  try {
+    return std::make_unique<eac_job>(eacopy::FromC(*options), FromC(*remote)).release();
+  } catch (const std::exception&) {
+    return nullptr;
+  }
+}
 
 eac_server* eac_server_start(const eac_server_options* options, eac_error** error) {
   *error = nullptr;

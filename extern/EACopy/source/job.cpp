@@ -7,6 +7,9 @@
 #include <utility>
 
 #include "job_context.h"
+#ifndef _WIN32
+#include "net/remote_job.h"
+#endif
 #include "tree_copy.h"
 
 namespace eacopy {
@@ -78,29 +81,45 @@ class Job::Impl {
     for (auto& task : desk.TakeAll()) context.scheduler().Resume(std::move(task));
   }
 
+  std::unique_ptr<Task> MakeTask(ItemType type, const char* source, const char* destination) {
+#ifndef _WIN32
+    if (remote) {
+      remote->SetItem(type == ItemType::kTree, source, destination);
+      return net::MakeRemoteTask(*remote);
+    }
+#endif
+    if (type == ItemType::kTree) return MakeTreeTask(services, source, destination);
+    return std::make_unique<FileItemTask>(context, source, destination, delta ? &*delta : nullptr);
+  }
+
   const std::optional<Delta> delta;
   JobContext context;
   DirectoryCache cache;
   FilterDesk desk;
   TreeServices services{context, cache, desk};
+#ifndef _WIN32
+  std::unique_ptr<net::RemoteJob> remote;
+#endif
 };
 
 Job::Job(const Options& options) : impl_(std::make_unique<Impl>(options, std::nullopt)) {}
 
 Job::Job(const Options& options, Delta delta) : impl_(std::make_unique<Impl>(options, std::move(delta))) {}
 
+Job::Job(const Options& options, const Remote& remote) : Job(options) {
+#ifdef _WIN32
+  (void)remote;  // items are refused
+#else
+  impl_->remote = std::make_unique<net::RemoteJob>(impl_->context, remote);
+#endif
+}
+
 Job::~Job() = default;
 
 bool Job::Add(ItemType type, const char* source, const char* destination) {
   JobContext& context = impl_->context;
   if (context.refuses_items() || context.cancelled()) return true;  // the job is ending: nothing more is begun
-  std::unique_ptr<Task> task;
-  if (type == ItemType::kTree) {
-    task = MakeTreeTask(impl_->services, source, destination);
-  } else {
-    task = std::make_unique<FileItemTask>(context, source, destination, impl_->delta ? &*impl_->delta : nullptr);
-  }
-  if (!context.scheduler().AddItem(std::move(task))) return false;
+  if (!context.scheduler().AddItem(impl_->MakeTask(type, source, destination))) return false;
   if (!context.scheduler().started()) context.FailToStart(source, destination);
   return true;
 }
@@ -123,5 +142,13 @@ void Job::AnswerFilter(uint64_t ticket, const uint8_t* leave_out) {
 void Job::Cancel() { impl_->Cancel(); }
 
 Counters Job::GetCounters() const { return impl_->context.GetCounters(); }
+
+std::string Job::Server() const {
+#ifdef _WIN32
+  return std::string();
+#else
+  return impl_->remote ? impl_->remote->server() : std::string();
+#endif
+}
 
 }  // namespace eacopy

@@ -118,9 +118,10 @@ bool JobContext::WaitBeforeRetry() {
   return !cancel_condition_.wait_for(lock, delay, [this] { return cancelled(); });
 }
 
-void JobContext::Fail(Worker& worker, const Status& status, std::string source, std::string destination, bool root) {
+void JobContext::Fail(Worker& worker, const Status& status, std::string source, std::string destination, bool root,
+                      std::string text) {
   if (!status.cancelled()) WorkerCounters::Add(worker.counters->errors, 1);
-  events_.AddFailure({status, std::move(source), std::move(destination), root, {}});
+  events_.AddFailure({status, std::move(source), std::move(destination), root, std::move(text)});
 }
 
 void JobContext::FailToStart(std::string source, std::string destination) {
@@ -179,6 +180,14 @@ Counters JobContext::GetCounters() const {
     sum.bytes_written += get(counters->bytes_written);
     sum.bytes_read += get(counters->bytes_read);
     for (int i = 0; i < kMethodCount; ++i) sum.methods[i] += get(counters->methods[i]);
+    sum.files_skipped += get(counters->files_skipped);
+    sum.files_linked += get(counters->files_linked);
+    sum.bytes_skipped += get(counters->bytes_skipped);
+    sum.bytes_linked += get(counters->bytes_linked);
+    sum.bytes_sent += get(counters->bytes_sent);
+    sum.bytes_received += get(counters->bytes_received);
+    sum.bytes_packed += get(counters->bytes_packed);
+    sum.bytes_packed_level += get(counters->bytes_packed_level);
   }
   return sum;
 }

@@ -34,7 +34,9 @@ class JobContext {
 
   // Tells the coordinator. A file that was stopped by cancelling is told of too, for the state that its destination is
   // in.
-  void Fail(Worker& worker, const Status& status, std::string source, std::string destination, bool root);
+  // `text`: what a peer said about it.
+  void Fail(Worker& worker, const Status& status, std::string source, std::string destination, bool root,
+            std::string text = {});
   // There is no thread that could take the item that was queued last, and so no other one.
   void FailToStart(std::string source, std::string destination);
   // An item is over, and something in it failed: unless failures are ignored, no further item is begun.

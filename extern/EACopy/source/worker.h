@@ -21,6 +21,15 @@ struct alignas(64) WorkerCounters {
   std::atomic<uint64_t> errors{0};
   std::atomic<uint64_t> retries{0};
   std::atomic<uint64_t> methods[kMethodCount] = {};
+  // Through a server.
+  std::atomic<uint64_t> files_skipped{0};
+  std::atomic<uint64_t> files_linked{0};
+  std::atomic<uint64_t> bytes_skipped{0};
+  std::atomic<uint64_t> bytes_linked{0};
+  std::atomic<uint64_t> bytes_sent{0};
+  std::atomic<uint64_t> bytes_received{0};
+  std::atomic<uint64_t> bytes_packed{0};
+  std::atomic<uint64_t> bytes_packed_level{0};
   std::atomic<uint64_t> bytes_reused{0};
   std::atomic<uint64_t> bytes_written{0};
   std::atomic<uint64_t> bytes_read{0};

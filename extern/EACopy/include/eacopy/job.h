@@ -13,6 +13,7 @@
 
 #include "eacopy/delta.h"
 #include "eacopy/options.h"
+#include "eacopy/remote.h"
 #include "eacopy/status.h"
 
 namespace eacopy {
@@ -75,6 +76,8 @@ enum News : int { kNewsProgress = 1, kNewsFilter = 2, kNewsError = 4, kNewsRoom 
 class Job {
  public:
   explicit Job(const Options& options);
+  // For one item that is copied through a server. A pull is a tree if the server says so.
+  Job(const Options& options, const Remote& remote);
   // For files that are made with the help of a reference.
   Job(const Options& options, Delta delta);
   // Cancels what still runs and waits for the threads.
@@ -98,6 +101,8 @@ class Job {
 
   void Cancel();
   Counters GetCounters() const;
+  // The text with which the server greeted; "" when there is none, or none was reached. For the coordinator.
+  std::string Server() const;
 
  private:
   class Impl;

@@ -78,13 +78,13 @@ Status OpenDirectories::Walk(std::string_view path, bool make, OpenDirectory* ou
     const std::string name(path.substr(begin, end - begin));
     auto next = std::make_shared<platform::Directory>();
     bool is_new = false;
-    Status status = platform::OpenDirectory(*at, name.c_str(), false, next.get());
+    Status status = platform::OpenDirectory(*at, name.c_str(), follow_, next.get());
     if (!status.ok() && status.error_number() == ENOENT && make) {
       status = platform::MakeDirectory(*at, name.c_str());
       is_new = status.ok();
       // Somebody else may have been faster.
       if (status.ok() || status.error_number() == EEXIST) {
-        status = platform::OpenDirectory(*at, name.c_str(), false, next.get());
+        status = platform::OpenDirectory(*at, name.c_str(), follow_, next.get());
       }
     }
     if (!status.ok()) {

@@ -24,7 +24,8 @@ using OpenDirectory = std::shared_ptr<const platform::Directory>;
 // For one thread at a time.
 class OpenDirectories {
  public:
-  explicit OpenDirectories(const Share& share) : share_(share) {}
+  // `follow`: also through symbolic links, wherever they lead; for what is only read, and the user's own.
+  explicit OpenDirectories(const Share& share, bool follow = false) : share_(share), follow_(follow) {}
 
   // Opens what is there. `path` is relative to the share and in the protocol's form.
   Status Open(std::string_view path, OpenDirectory* out);
@@ -48,6 +49,7 @@ class OpenDirectories {
   void Keep(std::string_view path, OpenDirectory directory, bool made);
 
   const Share& share_;
+  const bool follow_;
   std::unordered_map<std::string, Entry> open_;
   std::string key_;
   uint64_t uses_ = 0;

@@ -203,7 +203,7 @@ Status Socket::Wait(int wanted, milliseconds wait, const std::atomic<bool>* canc
   }
 }
 
-Status Socket::SendPieces(std::string_view first, std::string_view second, size_t* sent) const {
+Status Socket::SendNow(std::string_view first, std::string_view second, size_t* sent) const {
   *sent = 0;
   struct iovec pieces[2] = {{const_cast<char*>(first.data()), first.size()},
                             {const_cast<char*>(second.data()), second.size()}};
@@ -227,7 +227,7 @@ Status Socket::Send(std::string_view bytes, const Patience& patience) const {
 Status Socket::Send(std::string_view first, std::string_view second, const Patience& patience) const {
   while (!first.empty() || !second.empty()) {
     size_t sent = 0;
-    Status status = SendPieces(first, second, &sent);
+    Status status = SendNow(first, second, &sent);
     if (!status.ok()) return status;
     if (sent == 0) {
       status = WaitPatiently(*this, kWritable, patience, Operation::kSend);
@@ -249,18 +249,6 @@ Status Socket::Receive(char* data, size_t size, const Patience& patience, size_t
     status = WaitPatiently(*this, kReadable, patience, Operation::kReceive);
     if (!status.ok()) return status;
   }
-}
-
-Status Socket::SendNow(std::string_view bytes, size_t* sent) const {
-  *sent = 0;
-  if (bytes.empty()) return Status();
-  const ssize_t count = Uninterrupted([&] { return ::send(get(), bytes.data(), bytes.size(), kSendFlags); });
-  if (count >= 0) {
-    *sent = static_cast<size_t>(count);
-  } else if (!Blocks(errno)) {
-    return platform::LastError(Operation::kSend);
-  }
-  return Status();
 }
 
 Status Socket::ReceiveNow(char* data, size_t size, size_t* got, bool* ended) const {

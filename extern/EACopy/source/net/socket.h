@@ -57,7 +57,8 @@ class Socket {
   Status Receive(char* data, size_t size, const Patience& patience, size_t* got) const;
 
   // The same without waiting: *sent or *got may be 0. *ended: the peer has ended the stream.
-  Status SendNow(std::string_view bytes, size_t* sent) const;
+  Status SendNow(std::string_view first, std::string_view second, size_t* sent) const;
+  Status SendNow(std::string_view bytes, size_t* sent) const { return SendNow(bytes, std::string_view(), sent); }
   Status ReceiveNow(char* data, size_t size, size_t* got, bool* ended) const;
   // Waits for any of the wanted Readiness bits; *ready is 0 when the time is over or the wait was cancelled.
   Status Wait(int wanted, std::chrono::milliseconds wait, const std::atomic<bool>* cancelled, int* ready) const;
@@ -67,8 +68,6 @@ class Socket {
   std::string PeerName() const;  // "address:port", for logs
 
  private:
-  Status SendPieces(std::string_view first, std::string_view second, size_t* sent) const;
-
   platform::Handle handle_;
 };
 
