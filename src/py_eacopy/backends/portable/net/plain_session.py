@@ -167,8 +167,14 @@ class PlainSession:
         wanted: Optional[Wanted] = None
         answer = Answer.SEND
         try:
+            path = _checked_path(command.path)
+        except ValueError:
+            self._service.statistics.count("errors")
+            send(bytes((WriteAnswer.BAD_DESTINATION,)))
+            return
+        try:
             self._monitor.operation = Operation.OPEN_DESTINATION
-            wanted = self._wanted(command)
+            wanted = self._wanted(command, path)
             answer = self._placer.place(wanted)
             if answer is Answer.SEND_DIGEST:
                 send(bytes((WriteAnswer.HASH,)))
@@ -176,9 +182,9 @@ class PlainSession:
                 answer = self._placer.place_by_digest(wanted, digest)
         except (ConnectionError, TimeoutError):
             raise
-        except (OSError, ValueError) as error:
+        except OSError as error:
             # There is only one way to say so: after the content.
-            self._service.log(DEBUG, "cannot store %r: %s" % (command.path, error))
+            self._log_failure(command, error)
             wanted = None
         if answer is Answer.LINKED:
             send(bytes((WriteAnswer.LINK,)))
@@ -191,8 +197,7 @@ class PlainSession:
                 self._service.statistics.count("errors")
             send(_OK if stored else _FAILED)
 
-    def _wanted(self, command: wire.WriteFile) -> Wanted:
-        path = _checked_path(command.path)
+    def _wanted(self, command: wire.WriteFile, path: bytes) -> Wanted:
         directory, name = self._locate(path)
         if not name:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
