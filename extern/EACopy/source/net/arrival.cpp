@@ -24,8 +24,8 @@ void Arrival::Hole(uint64_t length) {
   size_ += length;
   if (with_md5_) {
     static const char zeros[4096] = {};
-    // A digest of terabytes of nothing is not worth its time.
-    if (length > (uint64_t{1} << 32)) with_md5_ = false;
+    // A digest of so much nothing is not worth its time, and a client could ask for it again and again.
+    if (length > (uint64_t{1} << 28)) with_md5_ = false;
     for (uint64_t left = length; with_md5_ && left > 0;) {
       const uint64_t some = std::min<uint64_t>(left, sizeof(zeros));
       md5_.Update(std::string_view(zeros, static_cast<size_t>(some)));
