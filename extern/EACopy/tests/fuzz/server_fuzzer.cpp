@@ -2,7 +2,7 @@
 // not hang, leave nothing unfinished behind, and touch nothing outside of the share.
 //
 // cmake -DEACOPY_BUILD_FUZZERS=ON -DEACOPY_SANITIZE=address,undefined -DCMAKE_CXX_COMPILER=clang++ …
-// server_fuzzer -max_len=65536 NEW_CORPUS tests/fuzz/corpus
+// server_fuzzer -max_len=65536 NEW_CORPUS tests/fuzz/server-corpus
 //
 // The first byte of an input chooses how the server is set up, and how the conversation begins; what follows is what
 // the client says.
