@@ -2,6 +2,8 @@
 #ifndef EACOPY_NATIVE_ABI_H_
 #define EACOPY_NATIVE_ABI_H_
 
+#include <string>
+
 #include "eacopy/job.h"
 #include "eacopy/options.h"
 #include "eacopy_c.h"
@@ -23,6 +25,7 @@ struct eac_job {
   eacopy::Job job;
   eacopy::Progress progress;
   eacopy::FilterRequest filter;
+  std::string server;
 };
 
 #endif  // EACOPY_NATIVE_ABI_H_

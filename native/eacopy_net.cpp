@@ -75,6 +75,15 @@ eac_job* eac_job_new_remote(const eac_options* options, const eac_remote* remote
   }
 }
 
+const char* eac_job_server(eac_job* job) {
+  try {
+    job->server = job->job.Server();
+    return job->server.c_str();
+  } catch (const std::exception&) {
+    return "";
+  }
+}
+
 eac_server* eac_server_start(const eac_server_options* options, eac_error** error) {
   *error = nullptr;
   eacopy::Failure failure;

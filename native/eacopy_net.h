@@ -74,6 +74,8 @@ typedef struct eac_server eac_server;
 
 /* The same for one item that is copied through a server. What cannot be reached is told as an error of that item. */
 eac_job *eac_job_new_remote(const eac_options *options, const eac_remote *remote);
+/* How the server named itself; "" when none was reached. Valid until the next call. */
+const char *eac_job_server(eac_job *job);
 
 /* Starts a server, with threads of its own; NULL with *error set when it cannot listen. */
 eac_server *eac_server_start(const eac_server_options *options, eac_error **error);

@@ -273,6 +273,11 @@ class _Run:
             return self._stopped[0]
         return _errors.error_from_failure(errno.ECANCELED, Operation.NONE, None, None)
 
+    def _server(self) -> Optional[str]:
+        if self._job.remote is None:
+            return None
+        return ffi.string(lib.eac_job_server(self._handle)).decode("utf-8", "replace") or None
+
     def report(self, seconds: float) -> CopyReport:
         counters = self._counters()
         methods = {name: counters.methods[i] for i, name in enumerate(_METHODS) if counters.methods[i]}
@@ -292,6 +297,7 @@ class _Run:
             bytes_sent=counters.bytes_sent,
             bytes_received=counters.bytes_received,
             compression_level=counters.bytes_packed_level / counters.bytes_packed if counters.bytes_packed else 0.0,
+            server=self._server(),
             methods=methods,
             errors=tuple(self._control.errors),
             seconds=seconds,
