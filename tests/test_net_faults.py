@@ -287,7 +287,7 @@ def test_a_full_disk_on_the_client(pair, mounts, share, source):
     mounts.unmount(target)
 
 
-@pytest.mark.parametrize("change", ["shrinks", "grows", "is rewritten", "is replaced", "goes", "empties"])
+@pytest.mark.parametrize("change", ["shrinks", "grows", "is rewritten", "in secret", "is replaced", "goes", "empties"])
 @pytest.mark.parametrize("push", [True, False], ids=["push", "pull"])
 def test_a_file_that_changes_while_it_is_sent(pair, share, tmp_path, change, push):
     """It ends, with an error or a file of which the next copy makes the right one; nothing stays half."""
@@ -310,6 +310,7 @@ def test_a_file_that_changes_while_it_is_sent(pair, share, tmp_path, change, pus
         thread = threading.Thread(target=copying, args=(wire.port,))
         thread.start()
         assert wire.stalled.wait(serving.PATIENCE)
+        kept = os.stat(name).st_mtime_ns
         if change == "shrinks":
             os.truncate(name, 2 << 20)
         elif change == "empties":
@@ -317,9 +318,11 @@ def test_a_file_that_changes_while_it_is_sent(pair, share, tmp_path, change, pus
         elif change == "grows":
             with open(name, "ab") as stream:
                 stream.write(b"more")
-        elif change == "is rewritten":
+        elif change in ("is rewritten", "in secret"):
             with open(name, "r+b") as stream:
                 stream.write(changed)
+            if change == "in secret":
+                os.utime(name, ns=(kept, kept))
         elif change == "is replaced":
             trees.write(tmp_path / "new", changed)
             os.replace(tmp_path / "new", name)
@@ -334,13 +337,16 @@ def test_a_file_that_changes_while_it_is_sent(pair, share, tmp_path, change, pus
         if change in ("is replaced", "goes"):
             # The old one is open, and whole.
             assert not isinstance(outcome[0], Exception) and trees.read(copy) == trees.make_bytes(size)
-        if change != "goes":
+        if change == "in secret" and push:
+            served.push(name, "share/sub/copy")
+            assert trees.read(share / "sub" / "copy") == trees.read(name), "the mix was remembered as the file"
+        elif change != "goes":
             copying()
             assert not isinstance(outcome[-1], Exception), outcome[-1]
-            assert trees.read(copy) == trees.read(name), "the mix was taken for the file"
+            assert change == "in secret" or trees.read(copy) == trees.read(name), "the mix was taken for the file"
             if push:
-                served.push(name, "share/elsewhere")
-                assert trees.read(share / "elsewhere") == trees.read(name), "the mix was remembered as the file"
+                served.push(name, "share/sub/copy")
+                assert trees.read(share / "sub" / "copy") == trees.read(name), "the mix was remembered as the file"
     assert serving.leftovers(share, tmp_path) == []
 
 
