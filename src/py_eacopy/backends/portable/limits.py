@@ -34,6 +34,11 @@ def share_descriptors(threads: int) -> Tuple[int, int]:
     return workers, max(_CACHE_MINIMUM, min(_CACHE_MAXIMUM, budget - _SPARE - workers * _PER_WORKER))
 
 
+def open_files_maximum() -> Optional[int]:
+    """How many files this process may have open; None: as many as it likes."""
+    return _limit()
+
+
 def _budget() -> Optional[int]:
     limit = _limit()
     return None if limit is None else max(0, limit - _open_now(limit))

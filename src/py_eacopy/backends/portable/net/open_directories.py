@@ -5,12 +5,16 @@ import contextlib
 import errno
 import os
 import stat
-from typing import List, Optional, Set, Tuple
+import time
+from typing import Callable, List, Optional, Set, Tuple
 
 from .. import system
+from ..directory import OUT_OF_DESCRIPTORS, PATIENCE, PATIENCE_STEP
 from .share import Share, split
 
 _CAPACITY = 64
+#: For so many seconds a directory is taken to be still there.
+_TRUST = 0.02
 _FLAGS = system.DIRECTORY_FLAGS | system.O_NOFOLLOW
 #: For directories that may be gone through, but not listed.
 _PASS_FLAGS = _FLAGS | getattr(os, "O_PATH", 0)
@@ -62,11 +66,17 @@ class OpenDirectory:
 
 
 class OpenDirectories:
-    """Opens directories of a share, and keeps those that were used last. For one thread."""
+    """Opens directories of a share, and keeps those that were used last. For one thread.
 
-    def __init__(self) -> None:
+    Args:
+        capacity: tells how many may be kept now.
+    """
+
+    def __init__(self, capacity: Callable[[], int] = lambda: _CAPACITY) -> None:
+        self._capacity = capacity
         self._open: collections.OrderedDict[Tuple[int, bytes], OpenDirectory] = collections.OrderedDict()
-        self._trusted: Set[Tuple[int, bytes]] = set()  # are there, as far as anybody can know
+        self._trusted: Set[Tuple[int, bytes]] = set()  # have been seen to be there only just now
+        self._looked = 0.0
 
     def open(self, share: Share, path: bytes, make: bool = False) -> OpenDirectory:
         """Opens the directory at a legal path; what is missing is made if wanted. Raises OSError."""
@@ -109,9 +119,21 @@ class OpenDirectories:
         self._open.move_to_end(key)
         return found
 
+    def _patiently(self, open_something: Callable[[], int]) -> int:
+        try:
+            return open_something()
+        except OSError as error:
+            if error.errno not in OUT_OF_DESCRIPTORS:
+                raise
+        self.close()
+        return patiently(open_something)
+
     def look_again(self) -> None:
         """Time has passed: directories may have been removed since they were used last."""
-        self._trusted.clear()
+        now = time.monotonic()
+        if now > self._looked + _TRUST:
+            self._looked = now
+            self._trusted.clear()
 
     def remove(self, share: Share, made: List[bytes]) -> None:
         """Takes back directories that were made, the innermost first, unless somebody put something there."""
@@ -123,19 +145,18 @@ class OpenDirectories:
 
     def _enter(self, parent: OpenDirectory, path: bytes, make: bool, made: List[bytes]) -> OpenDirectory:
         name = split(path)[1]
-        if make:
-            try:
-                descriptor = _open(parent.descriptor, name)
-            except FileNotFoundError:
-                with contextlib.suppress(FileExistsError):  # somebody was faster
-                    os.mkdir(name, dir_fd=parent.descriptor)
-                    made.append(path)
-                descriptor = _open(parent.descriptor, name)
-        else:
-            descriptor = _open(parent.descriptor, name)
+        try:
+            descriptor = self._patiently(lambda: _open(parent.descriptor, name))
+        except FileNotFoundError:
+            if not make:
+                raise
+            with contextlib.suppress(FileExistsError):  # somebody was faster
+                os.mkdir(name, dir_fd=parent.descriptor)
+                made.append(path)
+            descriptor = self._patiently(lambda: _open(parent.descriptor, name))
         found = OpenDirectory(parent.share, path, descriptor)
         self._open[parent.share.number, path] = found
-        if len(self._open) > _CAPACITY:
+        while len(self._open) > self._capacity():
             self._trusted.discard(self._open.popitem(last=False)[0])
         return found
 
@@ -153,6 +174,18 @@ def _open(parent: int, name: bytes) -> int:
         if error.errno == errno.ELOOP:  # a link, where only directories may be
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
         raise
+
+
+def patiently(open_something: Callable[[], int]) -> int:
+    """Calls what needs a descriptor, again when there is none just now: others will be done with theirs."""
+    for _ in range(PATIENCE):
+        try:
+            return open_something()
+        except OSError as error:
+            if error.errno not in OUT_OF_DESCRIPTORS:
+                raise
+        time.sleep(PATIENCE_STEP)
+    return open_something()
 
 
 def look(directory: OpenDirectory, name: bytes) -> Optional[os.stat_result]:

@@ -70,7 +70,10 @@ class Placer:
         """Decides, and does what is to be done here. Raises OSError when there is no place for the file at all."""
         there = self._look_at_destination(wanted)
         if there is not None and is_regular(there) and there.st_size == wanted.size and wanted.has_time_of(there):
-            self._set_mode(wanted, there)
+            try:
+                self._set_mode(wanted, there)
+            except PermissionError:
+                return Answer.SEND  # it is somebody else's; a new file takes its place
             self.remember(wanted, b"")
             self._service.statistics.count_file("skipped", wanted.size)
             return Answer.SKIPPED

@@ -14,7 +14,7 @@ from . import wire, zstd
 from .connection import Buffer, Connection, ConnectionEnded
 from .level import AUTO, LevelControl
 from .messages import DIGEST_SIZE, SECRET_SIZE, is_legal_path
-from .open_directories import OpenDirectories, OpenDirectory, is_regular, look
+from .open_directories import OpenDirectory, is_regular, look
 from .placing import Answer, Placer, Wanted
 from .security_file import NO_SECRET, SecurityFile
 from .service import DEBUG, INFO, WARNING, Service
@@ -49,7 +49,7 @@ class PlainSession:
         self._options = service.options
         self._connection = connection
         self._monitor = service.monitor()
-        self._directories = OpenDirectories()
+        self._directories = service.open_directories()
         self._placer = Placer(service, self._directories, self._monitor)
         self._place: Optional[Place] = None
         self._secret: Optional[bytes] = None

@@ -13,7 +13,7 @@ from .channel import Channel
 from .level import AUTO, LevelControl
 from .listing import Lister
 from .messages import Abandon, Begin, Body, End, Fetch, Hole, List_
-from .open_directories import OpenDirectories
+from .open_directories import OpenDirectories, patiently
 from .reasons import check_path, error_of
 from .service import Service
 from .share import Place, split
@@ -140,7 +140,8 @@ class Pulls:
         check_path(path)
         parent, name = split(place.inside(path))
         directory = self._directories.open(place.share, parent)
-        descriptor = os.open(name or b".", system.READ_FLAGS | system.O_NOFOLLOW, dir_fd=directory.descriptor)
+        flags = system.READ_FLAGS | system.O_NOFOLLOW
+        descriptor = patiently(lambda: os.open(name or b".", flags, dir_fd=directory.descriptor))
         try:
             mode = os.fstat(descriptor).st_mode
             if stat.S_ISDIR(mode):

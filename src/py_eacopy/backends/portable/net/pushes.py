@@ -5,7 +5,7 @@ import hashlib
 import os
 import stat
 import zlib
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from ...._errors import Operation
 from .. import system
@@ -27,24 +27,27 @@ from .store import (
 )
 from .wire import ProtocolError
 
+#: The zeros of a longer hole are not hashed.
+_HASHED_HOLE_MAXIMUM = 1 << 30
+
 
 class _Pending(NamedTuple):
-    """A file that was offered, and has no final result yet."""
+    """A file that was offered, and has no final result yet. It keeps no directory open: there may be thousands."""
 
     entry: Entry
-    wanted: Wanted
     awaits_digest: bool
 
 
 class _Receiving:
     """A file whose content is coming in pieces. One that failed is read to its end, too."""
 
-    def __init__(self, begin: Begin, pending: _Pending) -> None:
+    def __init__(self, begin: Begin, entry: Entry, computes_digest: bool) -> None:
         self.begin = begin
-        self.pending = pending
+        self.entry = entry
         self.left = begin.size
         self.crc = 0
-        self.digest = hashlib.md5()
+        self.digest = hashlib.md5() if computes_digest else None
+        self.wanted: Optional[Wanted] = None
         self.file: Optional[TemporaryFile] = None
         self.error: Optional[Error] = None
 
@@ -137,47 +140,54 @@ class Pushes:
                 self._fail(number, error_of(self._monitor, error, entry.path))
 
     def _offer_one(self, number: int, entry: Entry) -> None:
-        place = self._place
         self._monitor.operation = Operation.OPEN_DESTINATION
         check_path(entry.path)
-        path = place.inside(entry.path)
         if entry.type == messages.DIRECTORY:
-            self._finish(number, self._make_directory(place, path, entry))
+            self._finish(number, self._make_directory(entry))
             return
-        parent, name = split(path)
-        if not entry.path:
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        directory = self._directories.open(place.share, parent, make=True)
-        metadata = self._metadata_of(entry)
         if entry.type == messages.LINK:
+            directory, name = self._locate(entry)
             self._check_destination(directory, name)
-            made = store_symlink(directory, name, entry.target, metadata, self._monitor)
+            made = store_symlink(directory, name, entry.target, self._metadata_of(entry), self._monitor)
             self._finish(number, Code.MADE if made else Code.SKIPPED)
             return
-        wanted = Wanted(
+        wanted = self._wanted_of(entry)
+        if entry.flags & (messages.NO_METADATA | messages.MODE_ONLY):
+            # It gets a time of its own, by which it is never known again.
+            self._check_destination(wanted.directory, wanted.name)
+            answer = Answer.SEND
+        else:
+            answer = self._placer.place(wanted)
+        self._answer(number, entry, answer)
+
+    def _answer(self, number: int, entry: Entry, answer: Answer) -> None:
+        if answer in (Answer.SEND, Answer.SEND_DIGEST):
+            self._pending[number] = _Pending(entry, answer is Answer.SEND_DIGEST)
+        self._finish(number, answer.value)
+
+    def _locate(self, entry: Entry) -> Tuple[OpenDirectory, bytes]:
+        """The directory that an entry goes into, made if it is missing, and the name there."""
+        self._monitor.operation = Operation.OPEN_DESTINATION
+        if not entry.path:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        parent, name = split(self._place.inside(entry.path))
+        return self._directories.open(self._place.share, parent, make=True), name
+
+    def _wanted_of(self, entry: Entry) -> Wanted:
+        directory, name = self._locate(entry)
+        return Wanted(
             directory,
             name,
             self._placer.key_of(entry.path),
             entry.mtime,
             entry.size,
-            metadata,
+            self._metadata_of(entry),
             exact=True,
             compares_attributes=bool(self._capabilities & messages.CAN_ATTRIBUTES),
         )
-        if entry.flags & (messages.NO_METADATA | messages.MODE_ONLY):
-            # It gets a time of its own, by which it is never known again.
-            self._check_destination(directory, name)
-            answer = Answer.SEND
-        else:
-            answer = self._placer.place(wanted)
-        self._answer(number, entry, wanted, answer)
 
-    def _answer(self, number: int, entry: Entry, wanted: Wanted, answer: Answer) -> None:
-        if answer in (Answer.SEND, Answer.SEND_DIGEST):
-            self._pending[number] = _Pending(entry, wanted, answer is Answer.SEND_DIGEST)
-        self._finish(number, answer.value)
-
-    def _make_directory(self, place: Place, path: bytes, entry: Entry) -> int:
+    def _make_directory(self, entry: Entry) -> int:
+        place, path = self._place, self._place.inside(entry.path)
         self._monitor.operation = Operation.MAKE_DIRECTORY
         try:
             directory, made = self._directories.open_counting(place.share, path, make=True)
@@ -219,11 +229,11 @@ class Pushes:
         if pending is None or not pending.awaits_digest:
             raise ProtocolError("a digest that nobody asked for")
         try:
-            answer = self._placer.place_by_digest(pending.wanted, message.digest)
+            answer = self._placer.place_by_digest(self._wanted_of(pending.entry), message.digest)
         except OSError as error:
             self._fail(message.number, error_of(self._monitor, error, pending.entry.path))
             return
-        self._answer(message.number, pending.entry, pending.wanted, answer)
+        self._answer(message.number, pending.entry, answer)
 
     def _finish(self, number: int, code: int) -> None:
         self.results.append(Result(number, code))
@@ -234,39 +244,39 @@ class Pushes:
 
     # Content -------------------------------------------------------------------------------------------
 
-    def _take_pending(self, number: int) -> _Pending:
+    def _take_pending(self, number: int) -> Entry:
         if self._receiving is not None:
             raise ProtocolError("a file's content inside another's")
         pending = self._pending.pop(number, None)
         if pending is None or pending.awaits_digest:
             raise ProtocolError("the content of a file that nobody asked for")
-        return pending
+        return pending.entry
 
     def _body(self, message: Body) -> None:
-        pending = self._take_pending(message.number)
+        entry = self._take_pending(message.number)
         content = message.content
         if zlib.crc32(content) != message.crc:
             raise ProtocolError("content that does not have its CRC")
+        wanted: Optional[Wanted] = None
         try:
-            with self._create(pending) as file:
+            wanted = self._wanted_of(entry)
+            with self._create(wanted) as file:
                 file.write(content)
                 digest = hashlib.md5(content).digest() if self._options.use_hash else b""
-                self._store(pending, file, message.crc, message.flags, message.mtime, digest)
+                self._store(entry, wanted, file, message.crc, message.flags, message.mtime, digest)
         except OSError as error:
-            self._fail(
-                message.number,
-                error_of(self._monitor, error, pending.entry.path, len(content), pending.wanted.directory),
-            )
+            self._fail(message.number, self._error(error, entry, wanted, len(content)))
             return
         self._finish(message.number, Code.STORED)
 
     def _begin(self, message: Begin) -> None:
-        pending = self._take_pending(message.number)
-        receiving = self._receiving = _Receiving(message, pending)
+        entry = self._take_pending(message.number)
+        receiving = self._receiving = _Receiving(message, entry, self._options.use_hash)
         try:
-            receiving.file = self._create(pending)
+            receiving.wanted = self._wanted_of(entry)
+            receiving.file = self._create(receiving.wanted)
         except OSError as error:
-            receiving.fail(error_of(self._monitor, error, pending.entry.path, message.size, pending.wanted.directory))
+            self._fail_receiving(receiving, error)
 
     def _piece_of(self, size: int) -> _Receiving:
         receiving = self._receiving
@@ -282,7 +292,7 @@ class Pushes:
         receiving.crc = zlib.crc32(message.content, receiving.crc)
         if receiving.error is not None or receiving.file is None:
             return
-        if self._options.use_hash:
+        if receiving.digest is not None:
             receiving.digest.update(message.content)
         try:
             receiving.file.write(message.content)
@@ -298,13 +308,14 @@ class Pushes:
         except OSError as error:
             self._fail_receiving(receiving, error)
             return
-        if self._options.use_hash:
-            left = message.length
-            while left:
-                self._monitor.check()
-                zeros = bytes(min(left, 1 << 20))
-                receiving.digest.update(zeros)
-                left -= len(zeros)
+        if message.length > _HASHED_HOLE_MAXIMUM:
+            receiving.digest = None  # a few bytes must not cost hours
+        left = message.length
+        while left and receiving.digest is not None:
+            self._monitor.check()
+            zeros = bytes(min(left, 1 << 20))
+            receiving.digest.update(zeros)
+            left -= len(zeros)
 
     def _end(self, message: End) -> None:
         receiving = self._piece_of(0)
@@ -312,11 +323,11 @@ class Pushes:
             raise ProtocolError("less content than was announced")
         if receiving.crc != message.crc:
             raise ProtocolError("content that does not have its CRC")
-        pending, begin = receiving.pending, receiving.begin
-        if receiving.error is None and receiving.file is not None:
+        entry, wanted, begin = receiving.entry, receiving.wanted, receiving.begin
+        if receiving.error is None and receiving.file is not None and wanted is not None:
             try:
-                digest = receiving.digest.digest() if self._options.use_hash else b""
-                self._store(pending, receiving.file, message.crc, message.flags, begin.mtime, digest)
+                digest = receiving.digest.digest() if receiving.digest is not None else b""
+                self._store(entry, wanted, receiving.file, message.crc, message.flags, begin.mtime, digest)
             except OSError as error:
                 self._fail_receiving(receiving, error)
         self._receiving = None
@@ -333,13 +344,14 @@ class Pushes:
             raise ProtocolError("a file was abandoned that nobody asked for")
         self._fail(message.number, message.error)
 
-    def _create(self, pending: _Pending) -> TemporaryFile:
-        mode = 0o666 if pending.wanted.metadata.mode == messages.MODE_UNKNOWN else 0o600
-        return TemporaryFile(pending.wanted.directory, self._monitor, mode)
+    def _create(self, wanted: Wanted) -> TemporaryFile:
+        mode = 0o666 if wanted.metadata.mode == messages.MODE_UNKNOWN else 0o600
+        return TemporaryFile(wanted.directory, self._monitor, mode)
 
-    def _store(self, pending: _Pending, file: TemporaryFile, crc: int, flags: int, mtime: int, digest: bytes) -> None:
+    def _store(
+        self, entry: Entry, wanted: Wanted, file: TemporaryFile, crc: int, flags: int, mtime: int, digest: bytes
+    ) -> None:
         """All content is there: checks it if wanted, and gives the file its name."""
-        entry, wanted = pending.entry, pending.wanted
         if entry.flags & messages.VERIFY:
             file.verify(crc)
         metadata = wanted.metadata
@@ -361,7 +373,7 @@ class Pushes:
         return stat.S_IMODE(there.st_mode)
 
     def _fail_receiving(self, receiving: _Receiving, error: OSError) -> None:
-        pending = receiving.pending
-        receiving.fail(
-            error_of(self._monitor, error, pending.entry.path, receiving.begin.size, pending.wanted.directory)
-        )
+        receiving.fail(self._error(error, receiving.entry, receiving.wanted, receiving.begin.size))
+
+    def _error(self, error: OSError, entry: Entry, wanted: Optional[Wanted], needed: int) -> Error:
+        return error_of(self._monitor, error, entry.path, needed, None if wanted is None else wanted.directory)

@@ -25,6 +25,7 @@ _LINGER = 1.0
 #: How often a changed history is saved, in seconds.
 _SAVE_INTERVAL = 300.0
 _BACKLOG = 128
+_DESCRIPTORS_EACH, _DESCRIPTORS_SPARE = 4, 16
 
 
 class PortableServer(RunningServer):
@@ -50,6 +51,11 @@ class PortableServer(RunningServer):
         flags = wire.EXTENDED | (wire.TOKEN_REQUIRED if options.token is not None else 0)
         flags |= wire.USE_SECURITY_FILE if self._service.wants_security_file else 0
         self._version = wire.encode(wire.Version(wire.VERSION, flags, wire.SERVER_NAME))
+        # Each needs a socket, a directory or two, and a file.
+        room = max((self._service.descriptors - _DESCRIPTORS_SPARE) // _DESCRIPTORS_EACH, 1)
+        self._most_connections = min(options.max_connections, room)
+        if room < options.max_connections:
+            log(INFO, "serves %d connections at most, because no more files may be open" % room)
         self._lock = threading.Lock()
         self._connections: Dict[Connection, threading.Thread] = {}
         for share in shares.all if options.shares else []:
@@ -105,7 +111,7 @@ class PortableServer(RunningServer):
         silence = min(_SILENCE, self._options.idle_timeout)
         connection = Connection(accepted, silence, aside=self._service.gate.left)
         with self._lock:
-            if self._service.stopping.is_set() or len(self._connections) >= self._options.max_connections:
+            if self._service.stopping.is_set() or len(self._connections) >= self._most_connections:
                 with contextlib.suppress(OSError):
                     accepted.send(self._version)
                 connection.close()

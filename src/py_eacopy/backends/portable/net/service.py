@@ -9,6 +9,7 @@ from typing import Callable, Deque, Dict, Iterator, List, Optional, Set, Tuple
 
 from ...._server_options import ServerOptions
 from ..failure import Cancelled
+from ..limits import open_files_maximum
 from ..monitor import Monitor
 from .connection import Connection
 from .history import History
@@ -62,6 +63,11 @@ class Statistics:
             self._open.discard(connection)
             self._counts["bytes_sent"] += connection.bytes_sent
             self._counts["bytes_received"] += connection.bytes_received
+
+    @property
+    def active(self) -> int:
+        """How many connections are open."""
+        return len(self._open)
 
     def stop_clock(self) -> None:
         self._seconds = time.monotonic() - self._start
@@ -127,6 +133,7 @@ class Service:
 
     Attributes:
         stopping: set when everybody is to go home.
+        descriptors: how many this process may have open.
         cannot_clone: pairs of devices between which a clone was refused.
         proof_names: names of the security files that are there now; no listing shows them.
     """
@@ -144,10 +151,15 @@ class Service:
         self.proof_names: Set[bytes] = set()
         # Without shares all clients are of this machine, and have to be its user even when they know the token.
         self.wants_security_file = options.security_file and (options.token is None or not options.shares)
+        self.descriptors = open_files_maximum() or 20_000
         self._sweep_lock = threading.Lock()
         self._sweeps: List[Place] = []
         self._swept: Set[Tuple[int, bytes]] = set()
         self._sweep_wanted = threading.Event()
+
+    def open_directories(self) -> OpenDirectories:
+        """For one session; how many it may keep open depends on how many sessions there are."""
+        return OpenDirectories(lambda: max(1, min(64, self.descriptors // (4 * self.statistics.active + 1))))
 
     def monitor(self) -> ServerMonitor:
         return ServerMonitor(self)

@@ -23,7 +23,7 @@ from .messages import (
     Results,
     Welcome,
 )
-from .open_directories import OpenDirectories, look
+from .open_directories import look
 from .pulls import Pulls
 from .pushes import Pushes
 from .reasons import SessionEnded, error_of
@@ -56,7 +56,7 @@ class Session:
         self._version = version
         self._is_local = is_local
         self._monitor = service.monitor()
-        self._directories = OpenDirectories()
+        self._directories = service.open_directories()
         self._capabilities = 0
         self._secret: Optional[bytes] = None
         self._pushes: Optional[Pushes] = None

@@ -20,7 +20,7 @@ from ..destination import same_file
 from ..metadata import read_attributes, write_attributes
 from ..monitor import Monitor
 from .messages import MODE_UNKNOWN
-from .open_directories import OpenDirectory, is_regular
+from .open_directories import OpenDirectory, is_regular, patiently
 
 if sys.platform != "win32":
     import fcntl
@@ -74,12 +74,11 @@ class TemporaryFile:
         self.size = 0
         self.descriptor = -1
         monitor.operation, monitor.offset = Operation.OPEN_DESTINATION, 0
+        flags = system.CREATE_FLAGS | system.O_NOFOLLOW
         while self.descriptor < 0:
             self._name = temporary_name()
             try:
-                descriptor = os.open(
-                    self._name, system.CREATE_FLAGS | system.O_NOFOLLOW, mode, dir_fd=directory.descriptor
-                )
+                descriptor = patiently(lambda: os.open(self._name, flags, mode, dir_fd=directory.descriptor))
             except FileExistsError:
                 continue
             if lock(descriptor):
@@ -258,7 +257,10 @@ def set_metadata(target: int, metadata: NewMetadata, monitor: Monitor) -> None:
                 raise
     if metadata.mtime is not None:
         monitor.operation = Operation.SET_TIMES
-        os.utime(target, ns=(metadata.atime, metadata.mtime))
+        try:
+            os.utime(target, ns=(metadata.atime, metadata.mtime))
+        except OverflowError:  # the wire can say times that the system cannot
+            raise OSError(errno.EOVERFLOW, os.strerror(errno.EOVERFLOW)) from None
 
 
 def read_attributes_of(directory: OpenDirectory, name: bytes, monitor: Monitor) -> Attributes:
