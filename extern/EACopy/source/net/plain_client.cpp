@@ -17,7 +17,6 @@ namespace {
 constexpr size_t kRawChunk = 256 * 1024;
 constexpr size_t kReceiveAtOnce = 256 * 1024;
 constexpr uint32_t kMaxListing = 256u << 20;
-constexpr milliseconds kSlice{40};
 
 Status Unsayable() { return Status::Of(Kind::kEncoding, Operation::kSend, EILSEQ); }
 
