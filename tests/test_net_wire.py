@@ -388,10 +388,25 @@ def test_the_level_adapts_to_the_slower_side():
     for _ in range(20):
         level.tell(compressing=0.001, waiting=0.1)
     assert level.next_level(1 << 20) == 12
-    for _ in range(12):
+    for _ in range(4 * 12):
         level.tell(compressing=0.1, waiting=0.0)
     # Not even the lowest is worth its time: it is left alone for 8 MiB.
     assert [level.next_level(1 << 20) for _ in range(8)] == [0] * 7 + [1]
+
+
+@needs_zstd
+def test_what_buffers_swallow_does_not_make_a_slow_wire_seem_fast():
+    level = LevelControl(AUTO)
+    for _ in range(3):
+        level.tell(compressing=0.1, waiting=0.0)
+    assert level.next_level(1 << 20) == 3
+    # What is still on its way shows that compressing cost no time.
+    for _ in range(4):
+        level.tell(compressing=0.1, waiting=0.0, behind=True)
+    assert level.next_level(1 << 20) == 7
+    for _ in range(4 * 7):
+        level.tell(compressing=0.1, waiting=0.0)
+    assert level.next_level(1 << 20) == 0 and level.next_level(1 << 20, behind=True) == 1
 
 
 @needs_zstd

@@ -20,7 +20,7 @@ from .wire import ProtocolError
 
 #: What is gathered before it is sent, as it is and to be packed.
 _PLAIN_GATHER = 256 * 1024
-_PACKED_GATHER = 512 * 1024
+_PACKED_GATHER = 1792 * 1024
 #: Less than this does not get smaller.
 _PACKED_MINIMUM = 128
 
@@ -119,6 +119,8 @@ class Channel:
 
     def put_encoded(self, message: bytes) -> None:
         """The same for one that is encoded already."""
+        if self._gathered_size + len(message) > UNPACKED_MAXIMUM:
+            self.flush()
         self._gathered.append(message)
         self._gathered_size += len(message)
         if self._gathered_size >= (_PLAIN_GATHER if self.level.is_off else _PACKED_GATHER):
@@ -154,13 +156,13 @@ class Channel:
     def _packed(self, data: bytes) -> Buffer:
         if len(data) > UNPACKED_MAXIMUM:
             return data
-        level = self.level.next_level(len(data))
+        level = self.level.next_level(len(data), self.connection.is_behind())
         if level == 0:
             return data
         waited, self._waited = self.connection.waited - self._waited, self.connection.waited
         start = time.perf_counter()
         frame = zstd.compress(data, level)
-        self.level.tell(time.perf_counter() - start, waited)
+        self.level.tell(time.perf_counter() - start, waited, self.connection.is_behind())
         if not self.level.is_worth(len(data), len(frame)):
             return data
         self.weight += level * len(data)

@@ -3,8 +3,12 @@
 import contextlib
 import select
 import socket
+import sys
 import time
 from typing import Any, Callable, ContextManager, Optional, Tuple, Union
+
+if sys.platform == "linux":
+    import fcntl
 
 Buffer = Union[bytes, bytearray, memoryview]
 
@@ -12,6 +16,8 @@ Buffer = Union[bytes, bytearray, memoryview]
 _READ_SIZE = 64 * 1024
 #: How often the owner is asked whether to go on, in seconds.
 _TICK = 0.05
+#: Linux: how many bytes of a TCP connection have not been sent yet.
+_SIOCOUTQNSD = 0x894B
 
 
 class ConnectionEnded(ConnectionError):
@@ -135,6 +141,16 @@ class Connection:
                     continue
                 self.bytes_sent += count
                 done += count
+
+    def is_behind(self) -> bool:
+        """Whether the system still holds something that the wire has not taken. False where that is not known."""
+        if sys.platform != "linux":
+            return False
+        try:
+            held = fcntl.ioctl(self._socket, _SIOCOUTQNSD, bytes(4))
+        except OSError:
+            return False  # not TCP
+        return held != bytes(4)
 
     def _wait_for_room(self) -> None:
         start = time.monotonic()

@@ -9,6 +9,8 @@ _RAW_BYTES = 8 * 1024 * 1024
 #: A frame of more than this share of its content is not worth unpacking.
 _WORTH = 0.97
 _SKIPPED_FRAMES_MAXIMUM = 32
+#: So many frames in a row have to find the wire idle before the level is lowered: buffers swallow the first ones.
+_PATIENCE = 4
 
 
 class LevelControl:
@@ -26,19 +28,24 @@ class LevelControl:
         self._raw_left = 0
         self._frames_left = 0
         self._frames_to_skip = 1
+        self._idle_frames = 0
 
     @property
     def is_off(self) -> bool:
         """Nothing will ever be packed."""
         return not self._adapts and self._level == 0
 
-    def next_level(self, size: int) -> int:
-        """The level for so many bytes that are about to be sent; 0 sends them as they are."""
+    def next_level(self, size: int, behind: bool = False) -> int:
+        """The level for so many bytes that are about to be sent; 0 sends them as they are.
+
+        Args:
+            behind: the wire has not taken all that was sent before.
+        """
         if self._frames_left:
             self._frames_left -= 1
             return 0
         if self._raw_left > 0:
-            self._raw_left -= size
+            self._raw_left = 0 if behind else self._raw_left - size
             if self._raw_left > 0:
                 return 0
             self._level = 1
@@ -53,14 +60,25 @@ class LevelControl:
         self._frames_to_skip = min(2 * self._frames_to_skip, _SKIPPED_FRAMES_MAXIMUM)
         return False
 
-    def tell(self, compressing: float, waiting: float) -> None:
-        """How many seconds the last frame took to make, and how many the wire made us wait since the one before."""
+    def tell(self, compressing: float, waiting: float, behind: bool = False) -> None:
+        """What came of the last frame.
+
+        Args:
+            compressing: seconds that it took to make.
+            waiting: seconds that the wire made us wait since the one before.
+            behind: the wire has still not taken all that was sent before it, so compressing cost no time.
+        """
         if not self._adapts:
             return
-        if waiting > compressing:
+        if behind or waiting > compressing:
+            self._idle_frames = 0
             self._level = min(self._level + 1, _MAXIMUM)
-        else:
-            self._level -= 1
-            if self._level < 1:
-                self._level = 1
-                self._raw_left = _RAW_BYTES
+            return
+        self._idle_frames += 1
+        if self._idle_frames < _PATIENCE:
+            return
+        self._idle_frames = 0
+        self._level -= 1
+        if self._level < 1:
+            self._level = 1
+            self._raw_left = _RAW_BYTES

@@ -246,7 +246,7 @@ class PlainPushLane(Lane[Entry]):
         size = info.st_size
         level = 0
         if not self._control.is_off and size >= _COMPRESSED_MINIMUM:
-            level = self._control.next_level(min(size, wire.BLOCK_SIZE))
+            level = self._control.next_level(min(size, wire.BLOCK_SIZE), self._session.connection.is_behind())
         write_type = wire.COMPRESSED if level else wire.SEND
         session.send(wire.encode(wire.WriteFile(write_type, wire.filetime_of(info.st_mtime_ns), size, path)))
         answer = session.read(1)[0]
@@ -295,7 +295,7 @@ class PlainPushLane(Lane[Entry]):
                 tally.operation, tally.offset = _READ, offset
                 piece = _read_piece(descriptor, min(wire.BLOCK_SIZE if level else _PIECE, size - offset))
                 if level:
-                    self._send_block(piece, level if offset == 0 else self._control.next_level(len(piece)) or 1)
+                    self._send_block(piece, level if offset == 0 else self._next_level(piece))
                 else:
                     session.send(piece)
                 offset += len(piece)
@@ -316,12 +316,16 @@ class PlainPushLane(Lane[Entry]):
         if session.read(1) != b"\1":
             raise _refused(Operation.WRITE, "the server could not store the file")
 
+    def _next_level(self, piece: bytes) -> int:
+        """Blocks of one file cannot go as they are, once one is compressed."""
+        return self._control.next_level(len(piece), self._session.connection.is_behind()) or 1
+
     def _send_block(self, piece: bytes, level: int) -> None:
         connection = self._session.connection
         waited, self._waited = connection.waited - self._waited, connection.waited
         start = time.perf_counter()
         block = zstd.compress(piece, level)
-        self._control.tell(time.perf_counter() - start, waited)
+        self._control.tell(time.perf_counter() - start, waited, connection.is_behind())
         self._session.channel.weight += level * len(piece)
         self._session.channel.volume += len(piece)
         self._control.is_worth(len(piece), len(block))

@@ -252,6 +252,7 @@ class Walk:
                 except OSError as error:
                     below = entry.name if not path else path + "/" + entry.name
                     self._tally.fail(CopyFailure(error.errno or errno.EIO, _OPEN), below)
+            listed.sort(key=_name)  # what has similar names is often similar, and packs well when it is side by side
             node = Node(parent, path, directory, info)
             if self._attributes and directory.descriptor is not None:
                 node.attributes = read_attributes(directory.descriptor, self._tally)
@@ -304,6 +305,10 @@ class Walk:
             return read_attributes(path, self._tally, follow_symlinks=entry.follow)
         finally:
             cache.unpin(node.directory)
+
+
+def _name(listed: Tuple[str, os.stat_result]) -> str:
+    return listed[0]
 
 
 def special_file(info: os.stat_result) -> CopyFailure:
