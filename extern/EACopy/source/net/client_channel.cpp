@@ -20,7 +20,7 @@ constexpr milliseconds kSlice{40};
 
 }  // namespace
 
-Status Violation() { return Status::Of(Kind::kNetwork, Operation::kReceive, EPROTO); }
+Status Violation() { return Status::Of(Kind::kClient, Operation::kReceive); }
 
 ClientChannel::ClientChannel(Socket socket, const Patience& patience, WorkerCounters& counters)
     : socket_(std::move(socket)), patience_(patience), counters_(counters), last_moved_(steady_clock::now()) {}
@@ -57,6 +57,14 @@ Status ClientChannel::Pack() {
 }
 
 Status ClientChannel::Flush() { return Pack(); }
+
+void ClientChannel::SayGoodbye(const Status& failure) {
+  if (!Flush().ok()) return;
+  EncodeGoodbye(&out_, failure.ok() ? ErrorView() : ToErrorView(failure));
+  size_t none = 0;
+  bool moved = false;
+  Move(std::string_view(), &none, &moved);
+}
 
 Status ClientChannel::Queued(size_t content) {
   if (!packs()) return Status();
@@ -183,9 +191,6 @@ Status ClientChannel::Next(Message* message, bool* there) {
   }
 }
 
-namespace {
-
-// What a goodbye says, as a failure.
 Status FromGoodbye(std::string_view payload, std::string* text) {
   ErrorView error;
   if (!DecodeGoodbye(payload, &error)) return Violation();
@@ -195,8 +200,6 @@ Status FromGoodbye(std::string_view payload, std::string* text) {
   if (status.kind() != Kind::kUnknown) return status;
   return Status::Of(Kind::kServer, status.operation(), status.error_number());
 }
-
-}  // namespace
 
 Status ClientChannel::Reason(const Status& failure, std::string* text) {
   if (failure.cancelled()) return failure;

@@ -44,6 +44,8 @@ class ClientChannel {
   Status QueuedHeadAnd(std::string_view content);
   // Packs what waits to be packed.
   Status Flush();
+  // The last word, which is never packed. `failure`: why, or ok; the server may not be there to hear it.
+  void SayGoodbye(const Status& failure);
   // What waits to be sent.
   size_t waiting() const { return out_.size() - sent_ + packed_.size(); }
 
@@ -90,8 +92,10 @@ class ClientChannel {
   std::chrono::steady_clock::time_point last_moved_;
 };
 
-// What a peer that breaks the protocol gets.
+// The peer sent what the protocol does not allow.
 Status Violation();
+// What a goodbye says, as a failure; *text: in the peer's words.
+Status FromGoodbye(std::string_view payload, std::string* text);
 
 }  // namespace net
 }  // namespace eacopy

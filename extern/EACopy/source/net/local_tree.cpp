@@ -2,6 +2,8 @@
 
 #include "local_tree.h"
 
+#include <sys/stat.h>
+
 #include <cerrno>
 #include <cstdlib>
 #include <memory>
@@ -60,7 +62,7 @@ Status LocalTree::OpenTree(const std::string& path, uint64_t* made) {
   return OpenRoot(path, &share_);
 }
 
-Status LocalTree::OpenForFile(const std::string& path, std::string* name) {
+Status LocalTree::OpenForFile(const std::string& path, std::string* name, uint64_t* made) {
   FileInfo info;
   if (platform::GetInfo(Directory::Paths(), path.c_str(), true, &info).ok() && info.type == FileType::kDirectory) {
     return OpenRoot(path, &share_);
@@ -77,7 +79,10 @@ Status LocalTree::OpenForFile(const std::string& path, std::string* name) {
       info.type != FileType::kSymlink) {
     return Status::FromErrno(0, Operation::kSpecialFile);
   }
-  Status status = OpenRoot(DirectoryOf(final_path), &share_);
+  const std::string directory = DirectoryOf(final_path);
+  Status status = directory.empty() ? Status() : MakeDirectories(directory, made);
+  if (!status.ok() && status.error_number() != EEXIST) return status;
+  status = OpenRoot(directory, &share_);
   return status.ok() ? status : Status::FromErrno(status.error_number(), Operation::kOpenDestination);
 }
 
@@ -106,7 +111,11 @@ bool IsThere(const Directory& parent, const char* name, const RemoteEntry& entry
   if (!platform::GetInfo(parent, name, false, &info).ok()) return false;
   if (info.type != FileType::kRegular || info.size != entry.size) return false;
   if (ToNanoseconds(info.modified) / ticks != entry.mtime / ticks) return false;
-  return entry.mode == kUnknownMode || info.mode == (entry.mode & 07777u);
+  if (entry.mode == kUnknownMode || info.mode == (entry.mode & 07777u)) return true;
+  platform::Handle file;
+  struct stat st;
+  return platform::OpenSource(parent, name, false, &file, &info).ok() && ::fstat(file.get(), &st) == 0 &&
+         st.st_nlink == 1 && ::fchmod(file.get(), static_cast<mode_t>(entry.mode & 07777u)) == 0;
 }
 
 }  // namespace net

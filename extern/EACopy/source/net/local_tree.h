@@ -33,8 +33,8 @@ class LocalTree {
   // The root of a tree, made with the parents that are missing. *made: how many directories were.
   Status OpenTree(const std::string& path, uint64_t* made);
   // The directory that takes a single file: `path` itself if it is one, else the parent of the file that it names.
-  // Links are followed. *name: the file's, where `path` says it.
-  Status OpenForFile(const std::string& path, std::string* name);
+  // Links are followed, parents that are missing made. *name: the file's, where `path` says it.
+  Status OpenForFile(const std::string& path, std::string* name, uint64_t* made);
 
   const Share& share() const { return share_; }
 
@@ -59,7 +59,7 @@ class LocalTree {
 };
 
 // Whether the file of an entry is there already: a regular file with its size, time (within `ticks` nanoseconds, which
-// is what the dialect can say) and mode.
+// is what the dialect can say) and mode. A mode that differs is set, unless the file has other names.
 bool IsThere(const platform::Directory& parent, const char* name, const RemoteEntry& entry, int64_t ticks);
 
 }  // namespace net

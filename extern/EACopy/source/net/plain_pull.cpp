@@ -411,19 +411,19 @@ void PullPlain(RemoteJob& remote, Worker& worker, Session first) {
   root.mode = kUnknownMode;
   root.mtime = root.atime = wire::NanosecondsFromFileTime(found.info.last_write_time);
   state.tree = (found.attributes & wire::kAttributeDirectory) != 0;
+  uint64_t made = 0;
   if (state.tree) {
-    uint64_t made = 0;
     status = state.local.OpenTree(remote.destination(), &made);
-    WorkerCounters::Add(worker.counters->directories_created, made);
     state.directories.push_back(root);
   } else {
-    status = state.local.OpenForFile(remote.destination(), &state.file_name);
+    status = state.local.OpenForFile(remote.destination(), &state.file_name, &made);
     root.path = wire::FromWirePath(state.prefix);
     root.size = found.info.size;
     WorkerCounters::Add(worker.counters->files_found, 1);
     WorkerCounters::Add(worker.counters->bytes_found, root.size);
     state.files.push_back(root);
   }
+  WorkerCounters::Add(worker.counters->directories_created, made);
   if (!status.ok()) {
     remote.FailWhole(worker, status);
     return;

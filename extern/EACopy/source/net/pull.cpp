@@ -69,8 +69,7 @@ class PullLane {
   void Run();
   void SayGoodbye() {
     if (broken_) return;
-    EncodeGoodbye(&session_.channel->messages(), ErrorView());
-    session_.channel->Pump(milliseconds(0), false);
+    session_.channel->SayGoodbye(Status());
   }
 
  private:
@@ -119,6 +118,7 @@ class PullLane {
   const uint32_t index_;
   const bool lists_;
   bool broken_ = false;
+  std::string reason_;    // the server's, for hanging up
   bool listing_ = false;  // asked for, and not ended
   uint32_t losses_ = 0;
   OpenDirectories directories_;
@@ -147,9 +147,14 @@ void PullLane::Run() {
     if (lists_ && !state_.listed) AskForListing();
     Status status = Work();
     if (status.ok()) return;
-    std::string text;
-    status = session_.channel->Reason(status, &text);
+    std::string text = std::move(reason_);
+    reason_.clear();
+    if (text.empty()) status = session_.channel->Reason(status, &text);
     broken_ = true;
+    if (status.kind() == Kind::kClient && status.operation() == Operation::kReceive) {
+      session_.channel->SayGoodbye(status);
+      if (text.empty()) text = "the server sent what the protocol does not know";
+    }
     TakeBack();
     if (remote_.stopping() || status.cancelled()) {
       remote_.FailWhole(worker_, Status::Cancelled());
@@ -318,11 +323,8 @@ Status PullLane::Handle(const Message& message) {
       EndFailed(FromErrorView(abandon.error), std::string(abandon.error.text));
       return Status();
     }
-    case MessageType::kGoodbye: {
-      ErrorView error;
-      if (!DecodeGoodbye(message.payload, &error)) return Violation();
-      return error.kind == 0 ? Status::FromErrno(ECONNRESET, Operation::kReceive) : FromErrorView(error);
-    }
+    case MessageType::kGoodbye:
+      return FromGoodbye(message.payload, &reason_);
     default:
       return Violation();
   }
@@ -565,14 +567,10 @@ void Pull(RemoteJob& remote, Worker& worker, Session first) {
   PullState state(remote);
   state.tree = first.what == Opened::kDirectory;
   state.most_lanes = std::max(1u, std::min(remote.job.options().thread_count, first.advised));
-  Status status;
-  if (state.tree) {
-    uint64_t made = 0;
-    status = state.local.OpenTree(remote.destination(), &made);
-    WorkerCounters::Add(worker.counters->directories_created, made);
-  } else {
-    status = state.local.OpenForFile(remote.destination(), &state.file_name);
-  }
+  uint64_t made = 0;
+  const Status status = state.tree ? state.local.OpenTree(remote.destination(), &made)
+                                   : state.local.OpenForFile(remote.destination(), &state.file_name, &made);
+  WorkerCounters::Add(worker.counters->directories_created, made);
   if (!status.ok()) {
     remote.FailWhole(worker, status);
     return;

@@ -87,9 +87,7 @@ class PushLane {
   bool broken() const { return broken_; }
   void SayGoodbye() {
     if (broken_ || !session_.channel) return;
-    EncodeGoodbye(&session_.channel->messages(), ErrorView());
-    Status status = session_.channel->Flush();
-    if (status.ok()) session_.channel->Pump(milliseconds(0), false);
+    session_.channel->SayGoodbye(Status());
   }
 
  private:
@@ -143,6 +141,7 @@ class PushLane {
   const uint32_t index_;
   OpenDirectories directories_;
   bool broken_ = false;
+  std::string reason_;   // the server's, for hanging up
   uint32_t losses_ = 0;  // of the connection, without a result between them
 
   std::deque<Offered> gathered_;  // not offered yet
@@ -166,9 +165,14 @@ void PushLane::Run(Gather gather) {
   for (;;) {
     Status status = Work(gather);
     if (status.ok()) return;
-    std::string text;
-    status = session_.channel->Reason(status, &text);
+    std::string text = std::move(reason_);
+    reason_.clear();
+    if (text.empty()) status = session_.channel->Reason(status, &text);
     broken_ = true;
+    if (status.kind() == Kind::kClient && status.operation() == Operation::kReceive) {
+      session_.channel->SayGoodbye(status);
+      if (text.empty()) text = "the server sent what the protocol does not know";
+    }
     if (remote_.stopping() || status.cancelled()) {
       for (Offered& offered : offered_) {
         if (!offered.finished) TakeBack(offered);
@@ -345,7 +349,7 @@ Entry PushLane::EntryOf(const Offered& offered) const {
   const bool directory = offered.kind != Offered::Kind::kEntry;
   const FileInfo& info = directory ? offered.directory->info : offered.entry.info;
   Entry entry;
-  entry.mode = info.mode & 07777u;
+  if ((session_.capabilities & kCapabilityModes) != 0) entry.mode = info.mode & 07777u;
   entry.mtime = ToNanoseconds(info.modified);
   entry.atime = ToNanoseconds(info.accessed);
   if (options_.fsync) entry.flags |= kEntryDurable;
@@ -410,13 +414,7 @@ Status PushLane::Offer() {
 }
 
 Status PushLane::Handle(const Message& message) {
-  if (message.type == MessageType::kGoodbye) {
-    ErrorView error;
-    if (!DecodeGoodbye(message.payload, &error)) return Violation();
-    const Status status = FromErrorView(error);
-    if (error.kind == 0) return Status::FromErrno(ECONNRESET, Operation::kReceive);
-    return status;
-  }
+  if (message.type == MessageType::kGoodbye) return FromGoodbye(message.payload, &reason_);
   if (message.type != MessageType::kResults) return Violation();
   Reader reader(message.payload);
   uint32_t count = 0;
@@ -508,6 +506,14 @@ void PushLane::FinishFailed(Offered& offered, const Result& result) {
 }
 
 void PushLane::Fail(const Offered& offered, const Status& status, std::string text) {
+  // What is in a directory that could not be made is no failure of its own.
+  const SourceDirectory* inside = offered.entry.directory.get();
+  if (offered.kind == Offered::Kind::kMakeDirectory) offered.directory->failed.store(true);
+  if (offered.kind == Offered::Kind::kMakeDirectory) inside = offered.directory->parent.get();
+  if (offered.kind == Offered::Kind::kSetDirectory) inside = offered.directory.get();
+  for (; inside != nullptr; inside = inside->parent.get()) {
+    if (inside->failed.load(std::memory_order_relaxed)) return;
+  }
   if (!remote_.tree() || PathOf(offered).empty()) {
     remote_.FailWhole(worker_, status, std::move(text));
   } else {

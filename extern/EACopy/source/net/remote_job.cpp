@@ -165,7 +165,14 @@ Status RemoteJob::Connect(Worker& worker, uint32_t index, const std::string& net
     status = session.extended ? SetUpExtended(&session, index, std::move(transcript), text)
                               : SetUpPlain(&session, index, net_directory, text);
   }
-  if (!status.ok()) return WhileConnecting(status);
+  if (!status.ok()) {
+    if (!status.cancelled() && status.operation() == Operation::kNone) {
+      // The place is refused, without a word of what was tried there.
+      return Status::Of(status.kind(), remote.push ? Operation::kOpenDestination : Operation::kOpenSource,
+                        status.error_number());
+    }
+    return WhileConnecting(status);
+  }
   *out = std::move(session);
   return Status();
 }

@@ -180,6 +180,7 @@ void SourceWalk::Look(Worker& worker, OpenDirectories& directories, const Unit& 
   for (size_t i = unit.begin; i < unit.end; ++i) {
     const char* name = unit.names->name(i);
     SourceEntry entry;
+    entry.directory = unit.directory;
     entry.path = JoinPaths(unit.directory->path, name);
     Status looked = status.ok() ? LookAt(*directory, name, options.follow_symlinks, with_attributes, &entry)
                                 : Status::FromErrno(status.error_number(), Operation::kOpenSource);

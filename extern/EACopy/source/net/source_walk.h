@@ -27,11 +27,13 @@ struct SourceDirectory {
   bool via_link = false;
   platform::FileInfo info;  // once it was listed
   std::string attributes;
+  mutable std::atomic<bool> failed{false};  // it could not be made
 };
 using SourceDirectoryPointer = std::shared_ptr<SourceDirectory>;
 
 // What there is at a name.
 struct SourceEntry {
+  std::shared_ptr<const SourceDirectory> directory;  // that it is in; null for a single file
   std::string path;  // relative to the tree
   platform::FileInfo info;
   std::string target;      // of a symbolic link
