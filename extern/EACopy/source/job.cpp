@@ -135,6 +135,9 @@ bool Job::TakeFilter(FilterRequest* out) { return impl_->context.events().TakeFi
 bool Job::TakeFailure(Failure* out) { return impl_->context.events().TakeFailure(out); }
 
 void Job::AnswerFilter(uint64_t ticket, const uint8_t* leave_out) {
+#ifndef _WIN32
+  if (impl_->remote) impl_->remote->AnswerFilter(ticket, leave_out);
+#endif
   std::unique_ptr<Task> task = impl_->desk.Answer(ticket, leave_out);
   if (task != nullptr) impl_->context.scheduler().Resume(std::move(task));
 }

@@ -167,15 +167,40 @@ Status PlainClient::ReceiveBody(uint64_t size, bool compressed, const std::funct
     if (content.size() > size - got) return Violation();
     take(content);
     got += content.size();
+    received_packed_ += content.size();
     channel.Consume(4 + size_t{block});
   }
   return Status();
 }
 
+Status PlainClient::DropDelta() {
+  uint64_t last_write = 0, size = 0;
+  uint8_t codec = 0;
+  Status status = ReceiveNumber(&last_write);
+  if (status.ok()) status = ReceiveNumber(&size);
+  if (status.ok()) status = ReceiveByte(&codec);
+  while (status.ok()) {
+    status = Need(4);
+    if (!status.ok()) break;
+    uint64_t left = LoadNumber<uint32_t>(session_.channel->bytes().data());
+    session_.channel->Consume(4);
+    if (left == 0) break;
+    while (status.ok() && left != 0) {
+      status = Need(1);
+      const auto some = static_cast<size_t>(std::min<uint64_t>(left, session_.channel->bytes().size()));
+      session_.channel->Consume(some);
+      left -= some;
+    }
+  }
+  return status;
+}
+
 void PlainClient::Finish() {
   wire::EncodeBareCommand(&out(), wire::Command::kDone);
   uint64_t level_sum = 0;
-  ReceiveNumber(&level_sum);
+  if (!ReceiveNumber(&level_sum).ok()) return;
+  WorkerCounters::Add(worker_.counters->bytes_packed, received_packed_);
+  WorkerCounters::Add(worker_.counters->bytes_packed_level, level_sum);
 }
 
 }  // namespace net

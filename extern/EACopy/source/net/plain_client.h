@@ -42,6 +42,9 @@ class PlainClient {
   // Receives one, piece by piece.
   Status ReceiveBody(uint64_t size, bool compressed, const std::function<void(std::string_view)>& take);
 
+  // Takes a delta, which nobody asked for, and throws it away.
+  Status DropDelta();
+
   Status AskToRead(const wire::ReadFile& read, uint8_t* answer);
   // The end, for which the server has an answer that nobody needs.
   void Finish();
@@ -61,6 +64,7 @@ class PlainClient {
   CompressionLevel controller_;
   std::unique_ptr<char[]> buffer_;
   std::string frame_;
+  uint64_t received_packed_ = 0;  // content that came compressed
 };
 
 }  // namespace net

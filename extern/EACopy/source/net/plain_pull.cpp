@@ -28,7 +28,6 @@ using platform::FileType;
 
 namespace {
 
-constexpr uint32_t kBusyTries = 50;
 constexpr std::chrono::milliseconds kBusyWait{100};
 constexpr uint32_t kAttributeReparsePoint = 0x400;
 
@@ -114,6 +113,20 @@ class PlainPullLane {
   const uint32_t index_;
   OpenDirectories directories_;
 };
+
+// What cannot be read has another digest than anything.
+Md5Digest DigestOf(const platform::Handle& file) {
+  Md5 md5;
+  std::vector<char> buffer(256 * 1024);
+  for (uint64_t offset = 0;;) {
+    const ssize_t got = platform::Uninterrupted(
+        [&] { return ::pread(file.get(), buffer.data(), buffer.size(), static_cast<off_t>(offset)); });
+    if (got < 0) return Md5Digest{};
+    if (got == 0) return md5.Finish();
+    md5.Update(std::string_view(buffer.data(), static_cast<size_t>(got)));
+    offset += static_cast<uint64_t>(got);
+  }
+}
 
 bool PlainPullLane::Reconnect(const Status& why, uint32_t* losses) {
   Status status = why;
@@ -224,11 +237,15 @@ void PlainPullLane::ListDirectory(const RemoteEntry& directory) {
       entry.path = JoinPaths(directory.path, file.name);
       entry.mode = kUnknownMode;
       entry.mtime = entry.atime = wire::NanosecondsFromFileTime(file.last_write_time);
+      if (IsTemporaryName(file.name)) continue;
       // Names that lead elsewhere.
-      if (file.name.find('/') != std::string::npos || !IsProtocolPath(entry.path) || file.name.empty() ||
-          IsTemporaryName(file.name)) {
-        remote_.Fail(worker_, Status::Of(Kind::kEncoding, Operation::kOpenDestination, EILSEQ), entry.path,
-                     "the server sent a name that is none");
+      if (file.name.empty() || file.name == "." || file.name == ".." ||
+          file.name.find_first_of("/\\") != std::string::npos) {
+        remote_.FailWhole(worker_, Violation(), "the server sent a name that is none");
+        return;
+      }
+      if (!IsProtocolPath(entry.path)) {
+        remote_.Fail(worker_, Status::FromErrno(ENAMETOOLONG, Operation::kOpenDestination), entry.path);
       } else if ((file.attributes & kAttributeReparsePoint) != 0) {
         remote_.Fail(worker_, Status::Of(Kind::kUnsupported, Operation::kReadLink, ENOTSUP), entry.path,
                      "the server's protocol has no symbolic links");
@@ -279,17 +296,40 @@ Status PlainPullLane::TryFile(const RemoteEntry& entry, Status* failure, std::st
   wire::ReadFile read;
   if (!WirePath(entry.path, &read.path)) return Violation();
   if (!state_.tree) read.path = state_.prefix;
-  // Of a file that the server has another version of now, a delta would be wrong (Q1), and without level nobody sends
-  // one. So the server is not told what is here: what is equal has been left out already.
-  const int level = ZstdAvailable() ? remote_.remote.level : 0;
-  read.level = level < 0 ? wire::kAdaptiveLevel : static_cast<uint8_t>(level);
+  int level = ZstdAvailable() ? remote_.remote.level : 0;
+  OpenDirectory parent;
+  platform::Handle here;
+  FileInfo info;
+  const std::string name = Name(entry);
+  const bool have = directories_.Open(Parent(entry), &parent).ok() &&
+                    platform::OpenSource(*parent, name.c_str(), false, &here, &info).ok() &&
+                    info.type == FileType::kRegular;
   uint8_t byte = 0;
-  for (uint32_t tries = 0;; ++tries) {
+  const auto until =
+      std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+                                             std::chrono::duration<double>(std::min(remote_.remote.timeout, 1e9)));
+  for (;;) {
+    read.level = level < 0 ? wire::kAdaptiveLevel : static_cast<uint8_t>(level);
+    // With a level, a server that knows of this file may send a delta to whatever it has at that path now (Q1): it is
+    // not told then.
+    read.info = wire::FileInfo();
+    if (have && level == 0) {
+      read.info.last_write_time = wire::FileTimeFromTimestamp(info.modified);
+      read.info.size = info.size;
+    }
     Status status = client_->AskToRead(read, &byte);
     if (!status.ok()) return status;
-    if (static_cast<wire::ReadAnswer>(byte) != wire::ReadAnswer::kServerBusy) break;
-    if (tries == kBusyTries) {
-      *failure = Status::Of(Kind::kServer, Operation::kReceive, EBUSY);
+    const auto answer = static_cast<wire::ReadAnswer>(byte);
+    if (answer == wire::ReadAnswer::kCopyDelta) {
+      status = client_->DropDelta();
+      if (!status.ok()) return status;
+      if (level == 0) break;
+      level = 0;
+      continue;
+    }
+    if (answer != wire::ReadAnswer::kServerBusy) break;
+    if (std::chrono::steady_clock::now() > until) {
+      *failure = Status::FromErrno(ETIMEDOUT, Operation::kReceive);
       *text = "the server is busy";
       return Status();
     }
@@ -297,8 +337,7 @@ Status PlainPullLane::TryFile(const RemoteEntry& entry, Status* failure, std::st
     std::this_thread::sleep_for(kBusyWait);
   }
   if (static_cast<wire::ReadAnswer>(byte) == wire::ReadAnswer::kHash) {
-    // There is nothing here, as it was told.
-    Status status = client_->SendHash(Md5Digest{}, &byte);
+    Status status = client_->SendHash(have ? DigestOf(here) : Md5Digest{}, &byte);
     if (!status.ok()) return status;
   }
   switch (static_cast<wire::ReadAnswer>(byte)) {
@@ -321,6 +360,19 @@ Status PlainPullLane::TryFile(const RemoteEntry& entry, Status* failure, std::st
       return Status();
     }
     case wire::ReadAnswer::kSkip:
+      if (!have) {
+        *failure = Status::Of(Kind::kServer, Operation::kReceive);
+        *text = "the server takes the file for copied, and it is not there";
+        return Status();
+      }
+      if (options_.metadata == Metadata::kStat) {
+        NewMetadata metadata;
+        metadata.set_times = true;
+        metadata.mtime = entry.mtime;
+        metadata.atime = ToNanoseconds(info.accessed);
+        *failure = SetMetadata(here, metadata);
+        if (!failure->ok()) return Status();
+      }
       WorkerCounters::Add(worker_.counters->files_skipped, 1);
       WorkerCounters::Add(worker_.counters->bytes_skipped, entry.size);
       remote_.TellFile(state_.tree ? entry.path : "", entry.size);
@@ -328,6 +380,10 @@ Status PlainPullLane::TryFile(const RemoteEntry& entry, Status* failure, std::st
     case wire::ReadAnswer::kBadSource:
       *failure = Status::FromErrno(ENOENT, Operation::kOpenSource);
       *text = "the server cannot read it";
+      return Status();
+    case wire::ReadAnswer::kCopyDelta:
+      *failure = Status::Of(Kind::kServer, Operation::kReceive);
+      *text = "the server sends nothing but deltas";
       return Status();
     default:
       return Violation();
@@ -396,8 +452,12 @@ void PullPlain(RemoteJob& remote, Worker& worker, Session first) {
   PlainPullState state(remote);
   if (!NetDirectoryOf(remote, &state.net_directory, &state.prefix)) return;  // it was sayable before
   wire::FoundInfo found;
-  PlainClient client(remote, worker, std::move(first));
-  Status status = client.GetFileInfo(state.prefix, &found);
+  Status status = AskFirst(remote, worker, state.net_directory, &first, [&](Session* session) {
+    PlainClient client(remote, worker, std::move(*session));
+    const Status asked = client.GetFileInfo(state.prefix, &found);
+    *session = std::move(client.session());
+    return asked;
+  });
   if (status.ok() && found.error != 0) {
     const bool missing = found.error == wire::kErrorFileNotFound || found.error == wire::kErrorPathNotFound;
     status =
@@ -428,7 +488,7 @@ void PullPlain(RemoteJob& remote, Worker& worker, Session first) {
     remote.FailWhole(worker, status);
     return;
   }
-  PlainPullLane lane(state, worker, std::move(client.session()), 0);
+  PlainPullLane lane(state, worker, std::move(first), 0);
   lane.Run();
   remote.WaitForLanes();
   lane.Finish();

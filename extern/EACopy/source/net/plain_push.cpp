@@ -30,6 +30,8 @@ class UncountedMonitor : public FileMonitor {
   void Finish(uint64_t) override {}
 };
 
+constexpr uint32_t kMostChanges = 3;
+
 struct PlainPushState {
   explicit PlainPushState(RemoteJob& remote_job) : remote(remote_job), walk(remote_job) {}
 
@@ -58,7 +60,7 @@ class PlainPushLane {
 
   void RunTree();
   // Pushes one file, with the tries that are wanted. `target`: its path on the server, in our form.
-  void PushFile(const SourceEntry& entry, const std::string& target, bool root);
+  void PushFile(SourceEntry entry, const std::string& target, bool root);
   void Finish() {
     if (client_ && !remote_.stopping()) client_->Finish();
   }
@@ -70,6 +72,7 @@ class PlainPushLane {
   Status SendContent(const SourceEntry& entry, uint64_t size, bool compressed, FileFailure* failure);
   Status OpenFile(const SourceEntry& entry, platform::Handle* file, FileInfo* info);
   Status CopyItself(const SourceEntry& entry, const std::string& target);
+  bool LookAgain(SourceEntry* entry);
   bool Reconnect(const Status& why, uint32_t* losses);
   void StartMoreLanes();
 
@@ -101,6 +104,15 @@ bool PlainPushLane::Reconnect(const Status& why, uint32_t* losses) {
   return false;
 }
 
+// False when it is no file any more.
+bool PlainPushLane::LookAgain(SourceEntry* entry) {
+  platform::Handle file;
+  FileInfo info;
+  if (!OpenFile(*entry, &file, &info).ok() || info.type != FileType::kRegular) return false;
+  entry->info = info;
+  return true;
+}
+
 bool PlainPushLane::MakeDirectory(const std::string& path) {
   std::string wire_path;
   if (!wire::ToWirePath(path, &wire_path)) {
@@ -108,7 +120,6 @@ bool PlainPushLane::MakeDirectory(const std::string& path) {
                  "the server's protocol cannot say this name");
     return false;
   }
-  if (!wire_path.empty()) wire_path += '\\';
   for (uint32_t losses = 0;;) {
     uint8_t answer = 0;
     const Status status = client_->CreateDirectory(wire_path, &answer);
@@ -175,8 +186,9 @@ void PlainPushLane::StartMoreLanes() {
   });
 }
 
-void PlainPushLane::PushFile(const SourceEntry& entry, const std::string& target, bool root) {
+void PlainPushLane::PushFile(SourceEntry entry, const std::string& target, bool root) {
   uint32_t losses = 0;
+  uint32_t changes = 0;
   for (uint32_t tries = 0;; ++tries) {
     FileFailure failure;
     const Status status = TryFile(entry, target, &failure);
@@ -194,8 +206,11 @@ void PlainPushLane::PushFile(const SourceEntry& entry, const std::string& target
       remote_.FailWhole(worker_, failure.status);
       return;
     }
-    const bool again = remote_.CanRetry(failure.status, tries) && remote_.WaitBeforeRetry();
-    if (again) WorkerCounters::Add(worker_.counters->retries, 1);
+    // A file that was made shorter is sent as it is now.
+    const bool changed = failure.status.kind() == Kind::kReadError && failure.status.error_number() == 0 &&
+                         changes++ < kMostChanges && LookAgain(&entry);
+    const bool again = changed || (remote_.CanRetry(failure.status, tries) && remote_.WaitBeforeRetry());
+    if (again && !changed) WorkerCounters::Add(worker_.counters->retries, 1);
     if (!again) {
       if (root) {
         remote_.FailWhole(worker_, failure.status, failure.text);
@@ -315,8 +330,8 @@ Status PlainPushLane::TryFile(const SourceEntry& entry, const std::string& targe
       *failure = {Status::Of(Kind::kServer, Operation::kOpenDestination), "the server has no such directory"};
       return Status();
     default:
-      *failure = {Status::Of(Kind::kDeltaCopy, Operation::kSend, ENOTSUP),
-                  "the server wants a delta, which nobody knows how to make"};
+      *failure = {Status::Of(Kind::kServer, Operation::kSend, ENOTSUP),
+                  "the server wants a delta, and has no word for it"};
       return Status();
   }
   WorkerCounters::Add(counters.files_copied, 1);
@@ -402,11 +417,15 @@ void PushPlain(RemoteJob& remote, Worker& worker, Session first) {
   if (entry.info.type == FileType::kRegular) WorkerCounters::Add(worker.counters->bytes_found, entry.info.size);
   // Onto a directory means into it.
   std::string target = wire::FromWirePath(rest);
-  PlainClient client(remote, worker, std::move(first));
   wire::FoundInfo found;
   uint8_t made = 0;
-  status = client.CreateDirectory("", &made);
-  if (status.ok()) status = client.GetFileInfo(rest, &found);
+  status = AskFirst(remote, worker, state.net_directory, &first, [&](Session* session) {
+    PlainClient client(remote, worker, std::move(*session));
+    Status asked = client.CreateDirectory("", &made);
+    if (asked.ok()) asked = client.GetFileInfo(rest, &found);
+    *session = std::move(client.session());
+    return asked;
+  });
   if (!status.ok()) {
     remote.FailWhole(worker, status);
     return;
@@ -416,7 +435,7 @@ void PushPlain(RemoteJob& remote, Worker& worker, Session first) {
     target = JoinPaths(target, BaseName(remote.source().c_str()));
   }
   entry.path = BaseName(remote.source().c_str());
-  PlainPushLane lane(state, worker, std::move(client.session()), 0);
+  PlainPushLane lane(state, worker, std::move(first), 0);
   lane.PushFile(entry, target, true);
   lane.Finish();
 }

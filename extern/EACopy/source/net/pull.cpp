@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -122,7 +123,8 @@ class PullLane {
   bool listing_ = false;  // asked for, and not ended
   uint32_t losses_ = 0;
   OpenDirectories directories_;
-  std::unordered_set<std::string> seen_;  // of the listing, when it may have to be asked for again
+  std::unordered_map<std::string, bool> listed_;  // directories of the listing, and whether they could be made
+  std::unordered_set<std::string> seen_;          // of the listing, when it may have to be asked for again
 
   std::deque<RemoteEntry> fetched_;  // asked for, in the order of their numbers, from first_ on
   uint32_t first_ = 0;
@@ -340,6 +342,15 @@ Status PullLane::HandleEntries(std::string_view payload) {
       return Violation();
     }
     if (entry.target.find('\0') != std::string_view::npos) return Violation();
+    if (state_.tree && !entry.path.empty()) {
+      // Nothing comes before the directory it is in. What lies in one that could not be made is no failure of its own.
+      const auto parent = listed_.find(std::string(ParentOf(entry.path)));
+      if (parent == listed_.end()) return Violation();
+      if (!parent->second) {
+        if (entry.type == EntryType::kDirectory) listed_[std::string(entry.path)] = false;
+        continue;
+      }
+    }
     if (options_.strategy == Strategy::kRetry && !seen_.insert(std::string(entry.path)).second) continue;
     Take(entry);
   }
@@ -370,6 +381,7 @@ void PullLane::Take(const Entry& entry) {
   std::vector<std::string> made;
   Status status = directories_.Make(found.path, &directory, &made);
   WorkerCounters::Add(worker_.counters->directories_created, made.size());
+  listed_[found.path] = status.ok();
   if (!status.ok()) {
     const int error_number = status.error_number();
     const bool in_the_way = error_number == ENOTDIR || error_number == ELOOP;

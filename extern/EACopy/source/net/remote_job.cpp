@@ -100,6 +100,30 @@ void RemoteJob::FailWhole(Worker& worker, const Status& status, std::string text
   job.Fail(worker, status, source_, destination_, true, std::move(text));
 }
 
+bool RemoteJob::AskFilter(std::string_view path, const platform::Listing& names, std::vector<uint8_t>* leave_out) {
+  leave_out->assign(names.size(), 0);
+  std::unique_lock<std::mutex> lock(mutex_);
+  FilterRequest request;
+  request.ticket = next_ticket_++;
+  request.directory = SourcePath(path);
+  request.names = names.names();
+  request.count = names.size();
+  const uint64_t ticket = request.ticket;
+  filters_[ticket] = leave_out;
+  job.events().AddFilter(std::move(request));
+  while (filters_.count(ticket) != 0 && !stopping()) filter_answered_.wait_for(lock, milliseconds(40));
+  return filters_.erase(ticket) == 0;
+}
+
+void RemoteJob::AnswerFilter(uint64_t ticket, const uint8_t* leave_out) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const auto asked = filters_.find(ticket);
+  if (asked == filters_.end()) return;
+  std::copy(leave_out, leave_out + asked->second->size(), asked->second->begin());
+  filters_.erase(asked);
+  filter_answered_.notify_all();
+}
+
 void RemoteJob::TellFile(std::string_view path, uint64_t size) {
   if (job.options().want_progress) job.events().AddProgress(true, size, size, SourcePath(path));
 }
@@ -362,6 +386,19 @@ bool RemoteJob::ReadSecurityFile(const Guid& guid, std::string_view told, Secret
     *secret = Secret{};
   }
   return false;
+}
+
+Status AskFirst(RemoteJob& remote, Worker& worker, const std::string& net_directory, Session* session,
+                const std::function<Status(Session*)>& ask) {
+  for (uint32_t tries = 0;; ++tries) {
+    Status status = ask(session);
+    if (HungUp(status)) status = Status::Of(Kind::kNetwork, Operation::kConnect, status.error_number());
+    if (status.ok() || !remote.CanRetry(status, tries) || !remote.WaitBeforeRetry()) return status;
+    WorkerCounters::Add(worker.counters->retries, 1);
+    std::string text;
+    status = remote.Connect(worker, 0, net_directory, session, &text);
+    if (!status.ok()) return status;
+  }
 }
 
 bool NetDirectoryOf(const RemoteJob& remote, std::string* net_directory, std::string* rest) {

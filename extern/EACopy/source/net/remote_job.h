@@ -5,10 +5,12 @@
 #include <atomic>
 #include <condition_variable>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "../job_context.h"
 #include "client_channel.h"
@@ -56,6 +58,10 @@ class RemoteJob {
   bool stopping() const { return stopping_.load(std::memory_order_relaxed) || job.cancelled(); }
   bool failed() const { return failed_.load(std::memory_order_relaxed); }
 
+  // Asks the coordinator which of a directory's names to leave out, and waits. False when the job is to stop.
+  bool AskFilter(std::string_view path, const platform::Listing& names, std::vector<uint8_t>* leave_out);
+  void AnswerFilter(uint64_t ticket, const uint8_t* leave_out);
+
   // Progress of a file that is begun and finished at once.
   void TellFile(std::string_view path, uint64_t size);
 
@@ -92,6 +98,9 @@ class RemoteJob {
   mutable std::mutex mutex_;
   std::string server_;
   Secret secret_{};
+  std::map<uint64_t, std::vector<uint8_t>*> filters_;  // asked for, by ticket
+  uint64_t next_ticket_ = 1;
+  std::condition_variable filter_answered_;
   std::function<void(Worker&, uint32_t)> lane_;
   std::condition_variable lane_ended_;
   uint32_t lanes_running_ = 0;
@@ -107,6 +116,11 @@ void Push(RemoteJob& remote, Worker& worker, Session first);
 void Pull(RemoteJob& remote, Worker& worker, Session first);
 void PushPlain(RemoteJob& remote, Worker& worker, Session first);
 void PullPlain(RemoteJob& remote, Worker& worker, Session first);
+
+// For plain v20: asks the first question of a session, which tells whether the server serves the directory at all; over
+// new connections when that is wanted.
+Status AskFirst(RemoteJob& remote, Worker& worker, const std::string& net_directory, Session* session,
+                const std::function<Status(Session*)>& ask);
 
 // For plain v20: the directory that is asked for, and the rest of the path, in the wire's form. False when it cannot be
 // said.

@@ -127,7 +127,10 @@ void SourceWalk::List(Worker& worker, OpenDirectories& directories, const Unit& 
   auto names = std::make_shared<platform::Listing>();
   std::vector<SourceDirectoryPointer> below;
   OpenDirectory directory;
+  std::vector<uint8_t> leave_out(all.size(), 0);
+  if (remote_.job.options().want_filter && !remote_.AskFilter(unit.directory->path, all, &leave_out)) return;
   for (size_t i = 0; i < all.size(); ++i) {
+    if (leave_out[i] != 0) continue;
     FileType type = all.type(i);
     const char* name = all.name(i);
     bool via_link = false;
