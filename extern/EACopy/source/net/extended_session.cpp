@@ -541,6 +541,7 @@ void ExtendedSession::FinishArrival(uint32_t index, const Wanted& wanted, Arriva
   if (metadata.mode == kUnknownMode) metadata.mode = wanted.existing_mode;
   Status status = arrival.Finish(NameOf(wanted.path), metadata, (wanted.flags & kEntryVerify) != 0);
   if (!status.ok()) {
+    if (status.kind() == Kind::kDiskFull) status.set_space(std::max(wanted.size, arrival.size()), status.available());
     // What was open may have been replaced by another directory meanwhile.
     workspace_.directories().Forget();
     AddFailure(index, status, wanted.path);
