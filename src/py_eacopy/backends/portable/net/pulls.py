@@ -162,5 +162,7 @@ class Pulls:
 
     def _has_changed(self, descriptor: int, before: os.stat_result, size: int) -> int:
         now = os.fstat(descriptor)
-        same = now.st_mtime_ns == before.st_mtime_ns and now.st_size == before.st_size == size
+        # The time of the last change of any kind, because that of the contents can be set back.
+        times = (now.st_mtime_ns, now.st_ctime_ns) == (before.st_mtime_ns, before.st_ctime_ns)
+        same = times and now.st_size == before.st_size == size
         return 0 if same else messages.CHANGED
