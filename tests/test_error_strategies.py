@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import socket
+import struct
 import sys
 import threading
 import time
@@ -312,6 +313,38 @@ def python(source, tmp_path):
     return raised_by(py_eacopy.copyfile, source, tmp_path / "other", config=Config(progress_callback=callback))
 
 
+def server(source, tmp_path):
+    with py_eacopy.create_server(port=0) as running:
+        return raised_by(running.start)
+
+
+def client(source, tmp_path):
+    """A server that says Hello, and then what no server says."""
+    version = struct.pack("<IB3xII", 20, 0, 20, 1 << 16) + b"\0" * 4
+
+    def serve():
+        connection, _ = listener.accept()
+        with connection:
+            connection.sendall(version)
+            connection.recv(1000)
+            connection.sendall(struct.pack("<IB3x", 8, 99))
+            connection.recv(1000)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = "eacopy://127.0.0.1:%d/share/copy" % listener.getsockname()[1]
+        error = raised_by(py_eacopy.copy_with_server, source, url)
+        thread.join()
+        return error
+
+
+def delta_copy(source, tmp_path):
+    if "zstd" not in py_eacopy.backend_info().capabilities:
+        pytest.skip("no zstd")
+    return raised_by(py_eacopy.apply_delta, source, source, tmp_path / "copy")
+
+
 #: How to provoke each, its class, the builtin, and what else is in the message.
 PROVOKED = {
     "IO": (io, py_eacopy.CopyIOError, OSError, os.strerror(errno.ENXIO)),
@@ -375,6 +408,9 @@ PROVOKED = {
         NotImplementedError,
         "while cloning",
     ),
+    "SERVER": (server, py_eacopy.ServerError, ConnectionError, "running already"),
+    "CLIENT": (client, py_eacopy.ClientError, ConnectionError, "protocol"),
+    "DELTA_COPY": (delta_copy, py_eacopy.DeltaCopyError, OSError, "the patch is damaged"),
     "CONFIGURATION": (
         lambda source, tmp_path: raised_by(Config, thread_count=-1),
         py_eacopy.ConfigurationError,
@@ -389,9 +425,9 @@ INJECTED = {
 }
 #: What users and limits of the child provoke.
 LIMITED = ("PERMISSION_DENIED", "FILE_TOO_LARGE")
-#: What has no cause yet: the first needs an engine out of memory, the next three a server or a delta, and the last
-#: is for what the other ones forgot.
-WITHOUT_CAUSE = ("FFI", "SERVER", "CLIENT", "DELTA_COPY", "UNKNOWN")
+#: What nobody can provoke: the first needs an engine that runs out of memory just when it is asked for a job, the
+#: second is for what the other ones forgot.
+WITHOUT_CAUSE = ("FFI", "UNKNOWN")
 
 
 def test_each_kind_is_provoked_or_has_a_reason_not_to_be():
