@@ -114,7 +114,7 @@ class Connection:
             self.packed = zstd.decompress(payload[4:], unpacked)
             assert len(self.packed) == unpacked <= 2 << 20
         size, kind = struct.unpack_from("<IB", self.packed)
-        assert kind in range(OFFER, GOODBYE) and kind != PACKED
+        assert kind in range(OFFER, GOODBYE + 1) and kind != PACKED
         payload, self.packed = self.packed[8:size], self.packed[size:]
         return kind, payload
 

@@ -748,7 +748,10 @@ def test_errors_are_ignored_where_that_is_asked_for(share, source):
     assert [error.operation for error in report.errors] and not report.ok
 
 
-def test_names_are_left_out_by_a_filter(share, source):
+def test_names_are_left_out_by_a_filter(backend, share, source):
+    if backend == "native":
+        pytest.skip("no public function gives a filter to a job with a server")
+
     def leave_out(directory, names):
         return [name in (b"file", b"empty") for name in names]
 
@@ -769,5 +772,5 @@ def test_the_directories_of_files_are_made_first(share, source):
         push(peer, source, "share/there")
     made = [path for kind, path in peer.commands if kind == CREATE_DIR]
     written = [path for kind, path in peer.commands if kind == WRITE_FILE]
-    assert set(made) == {"", "sub", "sub\\empty"} and len(made) == 3
+    assert set(made) == {"", "sub\\", "sub\\empty\\"} and len(made) == 3, "directories end with a backslash"
     assert len(written) == 4 and COPY == 0

@@ -81,7 +81,7 @@ def _information(session: Session, path: str) -> wire.FileInfo:
 
 def _create_directory(session: Session, path: str) -> int:
     """How many directories were made. Raises CopyFailure."""
-    session.send(wire.encode(wire.CreateDir(path)))
+    session.send(wire.encode(wire.CreateDir(path and path + "\\")))
     answer = session.read(1)[0]
     if answer >= 2:
         return answer - 2
