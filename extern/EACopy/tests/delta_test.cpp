@@ -20,6 +20,8 @@ using namespace eacopy::test;
 
 namespace {
 
+void Flip(char* byte, uint32_t bit) { *byte = static_cast<char>(static_cast<unsigned char>(*byte) ^ (1u << bit)); }
+
 JobResult Make(DeltaAction action, const std::string& source, const std::string& destination,
                const std::string& reference, Options options = Options()) {
   Delta delta;
@@ -38,7 +40,7 @@ JobResult Make(DeltaAction action, const std::string& source, const std::string&
 // Some versions of `old` that differ from it in different ways.
 std::vector<std::string> Versions(const std::string& old) {
   std::string scattered = old;
-  for (size_t at = 100; at < scattered.size(); at += 300000) scattered[at] ^= 1;
+  for (size_t at = 100; at < scattered.size(); at += 300000) Flip(&scattered[at], 0);
   return {old,
           scattered,
           "",
@@ -130,7 +132,7 @@ TEST(DamagedPatchesLeaveWhatWasThere) {
   std::mt19937 generator(7);
   for (int i = 0; i < 300; ++i) {
     std::string bad = patch;
-    bad[i < 40 ? static_cast<size_t>(i) : generator() % bad.size()] ^= static_cast<char>(1u << generator() % 8);
+    Flip(&bad[i < 40 ? static_cast<size_t>(i) : generator() % bad.size()], generator() % 8);
     Write(folder / "bad", bad);
     if (Make(DeltaAction::kApply, folder / "bad", folder / "other", folder / "old").failures.empty()) {
       CHECK(Read(folder / "other") == Read(folder / "new"));

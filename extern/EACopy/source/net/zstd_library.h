@@ -8,7 +8,7 @@
 #ifdef EACOPY_LINKED_ZSTD
 #include <zstd.h>
 #else
-// What zstd.h declares, as far as it is needed.
+// What zstd.h declares, as far as it is needed, under its names. NOLINTBEGIN(readability-identifier-naming)
 extern "C" {
 struct ZSTD_CCtx_s;
 struct ZSTD_DCtx_s;
@@ -23,6 +23,7 @@ struct ZSTD_outBuffer_s {
   size_t pos;
 };
 }
+// NOLINTEND(readability-identifier-naming)
 #endif
 
 namespace eacopy {
