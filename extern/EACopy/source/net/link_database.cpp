@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 #include <utility>
 
@@ -43,7 +44,7 @@ Status LoadLinkDatabase(const std::string& path, const Shares& shares, History* 
   auto read = [&](char* data, size_t size) { return std::fread(data, 1, size, file.get()) == size; };
   char cookie[sizeof(kCookie)];
   *complete = false;
-  if (!read(cookie, sizeof(cookie)) || std::string_view(cookie, sizeof(cookie)) != std::string_view(kCookie, 12)) {
+  if (!read(cookie, sizeof(cookie)) || std::memcmp(cookie, kCookie, sizeof(cookie)) != 0) {
     return Status();
   }
   std::string record;

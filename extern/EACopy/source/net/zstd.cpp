@@ -109,13 +109,13 @@ bool ZstdAvailable() { return TheZstdLibrary().complete; }
 Compressor::Compressor() = default;
 
 Compressor::~Compressor() {
+  // NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): only a complete library makes contexts
   if (context_ != nullptr) TheZstdLibrary().free_compressor(static_cast<CompressionContext*>(context_));
 }
 
 bool Compressor::Compress(std::string_view content, int level, std::string* out) {
   const ZstdLibrary& library = TheZstdLibrary();
   if (!library.complete) return false;
-  // NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): a complete library has it
   if (context_ == nullptr) context_ = library.create_compressor();
   if (context_ == nullptr) return false;
   const size_t before = out->size();
@@ -131,13 +131,13 @@ bool Compressor::Compress(std::string_view content, int level, std::string* out)
 Decompressor::Decompressor() = default;
 
 Decompressor::~Decompressor() {
+  // NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): only a complete library makes contexts
   if (context_ != nullptr) TheZstdLibrary().free_decompressor(static_cast<DecompressionContext*>(context_));
 }
 
 bool Decompressor::Decompress(std::string_view packed, size_t limit, std::string_view* content) {
   const ZstdLibrary& library = TheZstdLibrary();
   if (!library.complete) return false;
-  // NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): a complete library has it
   if (context_ == nullptr) context_ = library.create_decompressor();
   if (context_ == nullptr) return false;
   if (capacity_ < limit || buffer_ == nullptr) {
