@@ -764,6 +764,16 @@ def test_another_mode_is_a_copy_and_no_link(pair, share):
     assert (share / "three" / "file").read_bytes() == b"content" and three.st_mtime_ns == MTIME
 
 
+def test_what_is_linked_or_skipped_can_be_made_durable(pair, share):
+    with pair.serving(share, link_mode="hard") as served:
+        with session(served, b"share/one") as peer:
+            assert peer.push(0, b"file", b"content", flags=32) == STORED
+            assert peer.push(1, b"file", b"content", flags=32) == SKIPPED
+        with session(served, b"share/two") as peer:
+            assert peer.push(0, b"file", b"content", flags=32) == LINKED
+    assert os.path.samefile(share / "one" / "file", share / "two" / "file")
+
+
 def test_single_nanoseconds_count(served, share):
     with session(served) as peer:
         assert peer.push(0, b"file", b"content", mtime=MTIME) == STORED

@@ -20,6 +20,7 @@ from .store import (
     is_unchanged,
     make_link,
     read_attributes_of,
+    sync_directory,
     usable_as_destination,
 )
 from .wire import filetime_of
@@ -74,6 +75,7 @@ class Placer:
                 self._set_mode(wanted, there)
             except PermissionError:
                 return Answer.SEND  # it is somebody else's; a new file takes its place
+            self._make_durable(wanted)
             self.remember(wanted, b"")
             self._service.statistics.count_file("skipped", wanted.size)
             return Answer.SKIPPED
@@ -127,6 +129,19 @@ class Placer:
                 copy.finish(wanted.name, wanted.metadata)
         finally:
             system.close_quietly(descriptor)
+
+    def _make_durable(self, wanted: Wanted) -> None:
+        """What has the name now was perhaps never flushed to the device."""
+        if not wanted.metadata.durable:
+            return
+        self._monitor.operation = Operation.SYNC
+        flags = system.READ_FLAGS | system.O_NOFOLLOW
+        descriptor = os.open(wanted.name, flags, dir_fd=wanted.directory.descriptor)
+        try:
+            system.sync(descriptor)
+        finally:
+            system.close_quietly(descriptor)
+        sync_directory(wanted.directory, self._monitor)
 
     # Bringing a file to another place -------------------------------------------------------------------------
 
@@ -187,9 +202,12 @@ class Placer:
     ) -> bool:
         directory = wanted.directory
         try:
-            return make_link(source, name, info, directory, wanted.name, there is not None, self._monitor)
+            if not make_link(source, name, info, directory, wanted.name, there is not None, self._monitor):
+                return False
         except OSError:  # too many, another device, not allowed: a copy is as good
             return False
+        self._make_durable(wanted)
+        return True
 
     def _copy(
         self,
