@@ -266,6 +266,23 @@ TEST(AFileIsPulled) {
   CHECK_EQUAL(LoadNumber<uint64_t>(heard.data() + 21 + size), 7u * 7u);
 }
 
+TEST(BlocksAreSentWithoutCompressionToo) {
+  ServerOptions options;
+  options.compression = false;
+  Served served(options);
+  const std::string content = test::Noise(300000);
+  Write(served / "f", content);
+  const std::string heard = served.Answers(Environment("share") + ReadFile(7, "f", Info(0, 0)) + Bare(8));
+  const uint32_t size = LoadNumber<uint32_t>(heard.data() + 17);
+  CHECK_EQUAL(size, 9 + 3 * 3 + content.size());
+  CHECK_EQUAL(LoadNumber<uint64_t>(heard.data() + 21 + size), 0u);
+  if (!ZstdAvailable()) return;
+  Decompressor decompressor;
+  std::string_view unpacked;
+  CHECK(decompressor.Decompress(std::string_view(heard).substr(21, size), content.size(), &unpacked));
+  CHECK(unpacked == content);
+}
+
 TEST(DigestsFindContentUnderOtherNames) {
   ServerOptions options;
   options.use_hash = true;

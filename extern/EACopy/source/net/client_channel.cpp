@@ -32,7 +32,7 @@ void ClientChannel::UseZstd(int level) {
 
 Status ClientChannel::Pack() {
   if (packed_.empty()) return Status();
-  const int level = level_ < 0 ? controller_.Next(packed_.size()) : level_;
+  const int level = level_ < 0 ? controller_.Next(packed_.size(), socket_.IsBehind()) : level_;
   const auto begin = steady_clock::now();
   frame_.clear();
   const bool compressed = level > 0 && packed_.size() <= kMaxUnpacked &&
@@ -40,7 +40,7 @@ Status ClientChannel::Pack() {
                           frame_.size() < packed_.size() - packed_.size() / 32;
   if (level_ < 0) {
     controller_.Sent(level, packed_.size(), compressed ? frame_.size() : packed_.size(), steady_clock::now() - begin,
-                     waited_);
+                     waited_, socket_.IsBehind());
     waited_ = steady_clock::duration(0);
   }
   if (compressed) {

@@ -9,6 +9,7 @@ namespace net {
 namespace {
 
 constexpr int kHighest = 15;
+constexpr int kPatience = 4;
 // What is sent as it is before compressing is tried again, when it was slower than the wire.
 constexpr uint64_t kRawOnFastWire = 8u << 20;
 // The same after what could not be compressed: at first, and at most.
@@ -17,13 +18,15 @@ constexpr uint64_t kRawAtMost = 16u << 20;
 
 }  // namespace
 
-int CompressionLevel::Next(size_t size) {
+int CompressionLevel::Next(size_t size, bool behind) {
+  if (behind && raw_after_next_ == 0) raw_left_ = 0;
   if (raw_left_ == 0) return level_;
   raw_left_ -= std::min<uint64_t>(raw_left_, size);
   return 0;
 }
 
-void CompressionLevel::Sent(int level, size_t size, size_t sent_size, Duration compressing, Duration waiting) {
+void CompressionLevel::Sent(int level, size_t size, size_t sent_size, Duration compressing, Duration waiting,
+                            bool behind) {
   if (level == 0) return;
   if (sent_size >= size - size / 32) {
     raw_after_next_ = std::min(std::max(2 * raw_after_next_, kRawAtFirst), kRawAtMost);
@@ -31,9 +34,15 @@ void CompressionLevel::Sent(int level, size_t size, size_t sent_size, Duration c
     return;
   }
   raw_after_next_ = 0;
-  if (waiting > compressing) {
+  if (behind || waiting > compressing) {
+    idle_frames_ = 0;
     level_ = std::min(level_ + 1, kHighest);
-  } else if (level_ > 1) {
+    return;
+  }
+  // Buffers swallow the first frames, however slow the wire is.
+  if (++idle_frames_ < kPatience) return;
+  idle_frames_ = 0;
+  if (level_ > 1) {
     --level_;
   } else {
     raw_left_ = kRawOnFastWire;

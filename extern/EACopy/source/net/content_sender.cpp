@@ -2,6 +2,7 @@
 
 #include "content_sender.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -25,14 +26,42 @@ namespace {
 constexpr size_t kSmall = 256 * 1024;      // files up to this size are one Body
 constexpr size_t kChunk = 512 * 1024;      // of a large one
 constexpr size_t kPackedChunk = 1u << 20;  // of a large one that is compressed
-constexpr size_t kPackAt = 512 * 1024;     // small ones are compressed together, about this much at a time
+constexpr size_t kPackAt = 900 * 1024;     // small ones are compressed together, about this much at a time
 constexpr size_t kEntriesPerMessage = 512;
 constexpr size_t kMaxEntries = 256 * 1024;  // bytes of one message
 
-bool Unchanged(const FileInfo& a, const FileInfo& b) {
-  return a.size == b.size && a.modified.seconds == b.modified.seconds &&
-         a.modified.nanoseconds == b.modified.nanoseconds;
-}
+// A file as it was when it was opened for sending.
+class Witness {
+ public:
+  Witness(const platform::Handle& file, const FileInfo& info) : file_(file.get()) {
+    FileInfo before;
+    known_ = ::fstat(file_, &before_) == 0 && platform::GetInfo(file, &before).ok() && before.size == info.size &&
+             ToNanoseconds(before.modified) == ToNanoseconds(info.modified);
+  }
+
+  // The time of the last change of any kind is looked at too: nobody can turn it back. A link that is made to the file
+  // changes that time, and nothing of the content.
+  bool Unchanged() const {
+    struct stat now;
+    if (!known_ || ::fstat(file_, &now) != 0 || now.st_size != before_.st_size) return false;
+#ifdef __APPLE__
+    const auto &modified = now.st_mtimespec, &was_modified = before_.st_mtimespec;
+    const auto &changed = now.st_ctimespec, &was_changed = before_.st_ctimespec;
+#else
+    const auto &modified = now.st_mtim, &was_modified = before_.st_mtim;
+    const auto &changed = now.st_ctim, &was_changed = before_.st_ctim;
+#endif
+    auto same = [](const struct timespec& x, const struct timespec& y) {
+      return x.tv_sec == y.tv_sec && x.tv_nsec == y.tv_nsec;
+    };
+    return same(modified, was_modified) && (same(changed, was_changed) || now.st_nlink != before_.st_nlink);
+  }
+
+ private:
+  const int file_;
+  bool known_;
+  struct stat before_ = {};
+};
 
 // Reads until the buffer is full or the file ends. -1 with errno.
 ssize_t ReadFully(int file, char* data, size_t size, uint64_t offset) {
@@ -90,13 +119,15 @@ Status ContentSender::AfterMessage() {
 // Compresses what waits, or sends it as it is when that is no larger.
 Status ContentSender::Pack() {
   if (packed_.empty()) return Status();
-  const int level = adaptive_ ? controller_->Next(packed_.size()) : level_;
+  const int level = adaptive_ ? controller_->Next(packed_.size(), peer_.socket().IsBehind()) : level_;
   const auto begin = std::chrono::steady_clock::now();
   frame_.clear();
   const bool compressed = level > 0 && packed_.size() <= kMaxUnpacked &&
                           compressor_.Compress(packed_, level, &frame_) &&
                           frame_.size() < packed_.size() - packed_.size() / 32;
   const auto took = std::chrono::steady_clock::now() - begin;
+  // What was sent before has kept the wire busy all the while: compressing cost no time.
+  const bool behind = peer_.socket().IsBehind();
   Status status;
   const auto waiting = std::chrono::steady_clock::now();
   if (compressed) {
@@ -107,7 +138,7 @@ Status ContentSender::Pack() {
   }
   if (adaptive_) {
     controller_->Sent(level, packed_.size(), compressed ? frame_.size() : packed_.size(), took,
-                      std::chrono::steady_clock::now() - waiting);
+                      std::chrono::steady_clock::now() - waiting, behind);
   }
   packed_.clear();
   return status;
@@ -146,14 +177,14 @@ Status ContentSender::SendSmall(uint32_t index, const platform::Handle& file, co
   const bool sparse = info.allocated + info.block_size < info.size;
   if (info.size > kSmall || (sparse && info.size > 64 * 1024)) return Status();
   *done = true;
+  const Witness witness(file, info);
   const ssize_t got = ReadFully(file.get(), buffer_.get(), static_cast<size_t>(info.size), 0);
   if (got < 0) return Abandon_(index, platform::LastError(Operation::kRead), {});
-  FileInfo after;
   Body body;
   body.index = index;
   body.crc = Crc32(0, buffer_.get(), static_cast<size_t>(got));
   body.mtime = ToNanoseconds(info.modified);
-  if (!platform::GetInfo(file, &after).ok() || !Unchanged(info, after) || static_cast<uint64_t>(got) != info.size) {
+  if (!witness.Unchanged() || static_cast<uint64_t>(got) != info.size) {
     body.flags |= kChangedWhileRead;
   }
   EncodeBodyHead(&messages(), body, static_cast<size_t>(got));
@@ -170,6 +201,7 @@ Status ContentSender::SendData(std::string_view bytes) {
 }
 
 Status ContentSender::SendLarge(uint32_t index, const platform::Handle& file, const FileInfo& info) {
+  const Witness witness(file, info);
   EncodeBegin(&messages(), Begin{index, ToNanoseconds(info.modified), info.size});
   const bool sparse = info.allocated + info.block_size < info.size;
   uint32_t crc = 0;
@@ -196,8 +228,7 @@ Status ContentSender::SendLarge(uint32_t index, const platform::Handle& file, co
       offset += wanted;
     }
   }
-  FileInfo after;
-  const bool changed = !platform::GetInfo(file, &after).ok() || !Unchanged(info, after);
+  const bool changed = !witness.Unchanged();
   EncodeEnd(&messages(), End{crc, changed ? kChangedWhileRead : uint8_t{0}});
   Count(&context_.totals.files_sent);
   return AfterMessage();
@@ -213,11 +244,12 @@ class ListingWriter {
   ListingWriter(Peer& peer, uint32_t capabilities, bool attributes)
       : peer_(peer), capabilities_(capabilities), with_attributes_(attributes) {}
 
-  Status Add(const platform::Directory& parent, const char* name, const std::string& path, FileInfo* info) {
+  Status Add(const platform::Directory& parent, const char* name, const std::string& path, FileInfo* info,
+             bool asked_for) {
     Status status = platform::GetInfo(parent, name, false, info);
     if (!status.ok()) {
       // What went away since it was listed is not missed, unless it was asked for by name.
-      if (status.error_number() != ENOENT || path.empty()) Fail(status, path);
+      if (status.error_number() != ENOENT || asked_for) Fail(status, path);
       return Status();
     }
     Entry entry;
@@ -316,7 +348,7 @@ Status ContentSender::SendListing(const List& list) {
     return writer.Finish();
   }
   info.type = FileType::kUnknown;
-  status = writer.Add(*directory, full.empty() ? "." : std::string(NameOf(full)).c_str(), top, &info);
+  status = writer.Add(*directory, full.empty() ? "." : std::string(NameOf(full)).c_str(), top, &info, true);
   if (!status.ok()) return status;
   std::vector<std::string> waiting;
   if (info.type == FileType::kDirectory) waiting.push_back(top);
@@ -344,7 +376,7 @@ Status ContentSender::SendListing(const List& list) {
         continue;
       }
       info.type = FileType::kUnknown;
-      status = writer.Add(*directory, name, child, &info);
+      status = writer.Add(*directory, name, child, &info, false);
       if (!status.ok()) return status;
       if (recursive && info.type == FileType::kDirectory) waiting.push_back(child);
     }

@@ -65,6 +65,20 @@ bool Matches(std::string_view pattern, std::string_view name) {
   return p == pattern.size();
 }
 
+// A zstd frame that holds its content as it is: a single segment, its size in four bytes, raw blocks.
+void PutRawFrame(std::string* out, std::string_view content) {
+  constexpr size_t kMostInBlock = 128 * 1024;
+  PutBytes(out, std::string_view("\x28\xb5\x2f\xfd\xa0", 5));
+  PutNumber<uint32_t>(out, static_cast<uint32_t>(content.size()));
+  do {
+    const std::string_view block = content.substr(0, kMostInBlock);
+    content.remove_prefix(block.size());
+    const uint32_t head = static_cast<uint32_t>(block.size()) << 3 | (content.empty() ? 1u : 0u);
+    for (int shift = 0; shift < 24; shift += 8) out->push_back(static_cast<char>(head >> shift & 0xff));
+    PutBytes(out, block);
+  } while (!content.empty());
+}
+
 // The MD5 of a whole file.
 bool DigestOf(const platform::Handle& file, const std::atomic<bool>& stop, Md5Digest* out) {
   Md5 md5;
@@ -382,8 +396,6 @@ Status PlainSession::HandleRead(const wire::ReadFile& read) {
       return Answer(static_cast<uint8_t>(wire::ReadAnswer::kSkip));
     }
   }
-  const bool compress = read.level != 0 && context_.options.compression && ZstdAvailable();
-  if (read.level != 0 && !compress) return bad_source();  // blocks are what it waits for then
   Answer(static_cast<uint8_t>(wire::ReadAnswer::kCopy));
   PutNumber<uint64_t>(&peer_.out(), found.last_write_time);
   PutNumber<uint64_t>(&peer_.out(), found.size);
@@ -419,12 +431,14 @@ Status PlainSession::SendContent(const platform::Handle& file, const FileInfo& i
       const int at = level == wire::kAdaptiveLevel ? std::max(controller.Next(wanted), 1) : std::min<int>(level, 22);
       const auto begin = std::chrono::steady_clock::now();
       block.clear();
-      if (!compressor_.Compress(content, at, &block)) return Status::FromErrno(ENOMEM, Operation::kSend);
+      // Blocks are what the client waits for, whether they are compressed or not.
+      const bool compressed = context_.options.compression && compressor_.Compress(content, at, &block);
+      if (!compressed) PutRawFrame(&block, content);
       const auto packed = std::chrono::steady_clock::now();
       PutNumber<uint32_t>(&peer_.out(), static_cast<uint32_t>(block.size()));
       status = peer_.Flush(block);
       controller.Sent(at, wanted, block.size(), packed - begin, std::chrono::steady_clock::now() - packed);
-      level_sum_ += static_cast<uint64_t>(wanted) * static_cast<uint64_t>(at);
+      if (compressed) level_sum_ += static_cast<uint64_t>(wanted) * static_cast<uint64_t>(at);
     }
     if (!status.ok()) return status;
     offset += wanted;

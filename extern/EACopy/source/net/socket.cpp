@@ -12,6 +12,11 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#ifdef __linux__
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#endif
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -271,6 +276,15 @@ uint16_t Socket::LocalPort() const {
   if (::getsockname(get(), reinterpret_cast<struct sockaddr*>(&address), &size) != 0) return 0;
   if (address.ss_family == AF_INET6) return ntohs(reinterpret_cast<struct sockaddr_in6&>(address).sin6_port);
   return ntohs(reinterpret_cast<struct sockaddr_in&>(address).sin_port);
+}
+
+bool Socket::IsBehind() const {
+#ifdef SIOCOUTQNSD
+  int held = 0;
+  return ::ioctl(get(), SIOCOUTQNSD, &held) == 0 && held > 0;
+#else
+  return false;
+#endif
 }
 
 bool Socket::PeerIsLoopback() const {

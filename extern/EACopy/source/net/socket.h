@@ -65,6 +65,8 @@ class Socket {
 
   uint16_t LocalPort() const;
   bool PeerIsLoopback() const;
+  // The system still holds bytes that the wire has not taken. False where it does not tell.
+  bool IsBehind() const;
   std::string PeerName() const;  // "address:port", for logs
 
  private:
