@@ -441,9 +441,11 @@ def _read_up_to(descriptor: int, size: int, tally: Tally) -> bytes:
 
 
 def _changed(descriptor: int, before: os.stat_result) -> bool:
-    """Whether a file is another than it was when it was opened."""
+    """Whether a file is another than it was when it was opened. Its mtime may have been put back; its ctime not."""
     now = os.fstat(descriptor)
-    return now.st_mtime_ns != before.st_mtime_ns or now.st_size != before.st_size
+    if now.st_mtime_ns != before.st_mtime_ns or now.st_size != before.st_size:
+        return True
+    return not system.WINDOWS and now.st_ctime_ns != before.st_ctime_ns
 
 
 def _next_extent(descriptor: int, info: os.stat_result, offset: int, size: int) -> "tuple[int, int]":
