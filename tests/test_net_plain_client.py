@@ -210,7 +210,12 @@ def test_what_is_not_there_is_not_found(share, tmp_path):
         pull(peer, tmp_path / "back", "share/missing")
     assert caught.value.root and not (tmp_path / "back").exists()
     with serve(share) as peer, pytest.raises(FileNotFoundError):
-        push(peer, tmp_path / "missing")
+        push(peer, tmp_path / "missing", "share/new")
+    with serve(share) as peer, pytest.raises(FileNotFoundError):
+        push(peer, tmp_path / "missing", "share/new/file", trees=False)
+    with serve(share) as peer, pytest.raises(IsADirectoryError):
+        push(peer, tmp_path, "share/new/file", trees=False)
+    assert os.listdir(str(share)) == []
 
 
 def test_a_changed_file_replaces_the_old_one(share, source, tmp_path):

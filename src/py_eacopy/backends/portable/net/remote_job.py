@@ -20,6 +20,7 @@ from .plain_client import pull_plainly, push_plainly
 from .pull import pull
 from .push import push
 from .tally import Tally
+from .walk import check_source
 
 #: How long the coordinator sleeps at most, so that progress is fresh. Seconds.
 _TICK = 0.05
@@ -94,6 +95,8 @@ class RemoteJob(Coordinator):
             self._inbox.put(None)
 
     def _copy(self, tally: Tally) -> None:
+        if self.remote.push:
+            check_source(self.source, self.trees, self.options.follow_symlinks)
         connector = Connector(self.remote, self.trees, tally.check, self.count_wire)
         session = connector.connect(1)
         self.server = session.server

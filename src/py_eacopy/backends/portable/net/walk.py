@@ -311,6 +311,19 @@ def _name(listed: Tuple[str, os.stat_result]) -> str:
     return listed[0]
 
 
+def check_source(source: str, tree: bool, follow: bool) -> None:
+    """Refuses what cannot be pushed, before a server makes anything for it. Raises CopyFailure."""
+    operation = _LIST if tree else _OPEN
+    try:
+        info = os.stat(system.file_path(source), follow_symlinks=tree or follow)
+    except OSError as error:
+        raise CopyFailure(error.errno or errno.EIO, operation) from None
+    if tree and not stat.S_ISDIR(info.st_mode):
+        raise CopyFailure(errno.ENOTDIR, operation)
+    if not tree and not stat.S_ISREG(info.st_mode) and not stat.S_ISLNK(info.st_mode):
+        raise special_file(info)
+
+
 def special_file(info: os.stat_result) -> CopyFailure:
     """Why something that is neither file, directory nor link is not copied."""
     if stat.S_ISSOCK(info.st_mode):
