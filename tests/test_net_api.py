@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import socket
+import sys
 import threading
 import time
 
@@ -19,6 +20,7 @@ from py_eacopy import Config, ConfigurationError, Control, EACopy, EACopyServer,
 from py_eacopy import _location as location
 
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX paths")
+on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 
 
 @pytest.fixture
@@ -51,6 +53,7 @@ def equal(copy, source):
 # A server as an object -------------------------------------------------------------------------------------------
 
 
+@on_linux
 def test_a_server_starts_stops_and_tells_its_state(server_backend, share):
     config = Config(backend=server_backend)
     server = py_eacopy.create_server(0, 3, config=config, shares={"share": str(share)}, security_file=False)
@@ -80,6 +83,7 @@ def test_a_server_starts_stops_and_tells_its_state(server_backend, share):
     server.stop()
 
 
+@on_linux
 def test_a_server_is_a_context_manager(server_backend, share):
     with leaks.none():
         with EACopyServer(config=Config(backend=server_backend), **options(share)) as server:
@@ -110,6 +114,7 @@ async def test_a_server_is_an_asynchronous_context_manager(server_backend, share
     assert not server.is_running()
 
 
+@on_linux
 def test_a_server_that_is_forgotten_is_stopped(server_backend, share):
     import gc
 
@@ -806,6 +811,7 @@ def test_a_control_has_progress_and_totals(pair, share, source):
     assert (totals.files_found, totals.bytes_found) == (5, 1_100_008)  # the link counts, as in local copies
 
 
+@on_linux
 @pytest.mark.parametrize("push", [True, False], ids=["push", "pull"])
 def test_an_exception_of_the_callback_stops_the_copy_and_comes_out(pair, share, source, tmp_path, push):
     class Stop(Exception):

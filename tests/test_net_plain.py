@@ -11,7 +11,7 @@ import pytest
 from faults import trees
 from net import plain, serving
 from net.plain import COPY, HASH, LINK, SKIP, Client, Service, command, environment, read_file, ticks, write_file
-from net.serving import Pair, until_tidy
+from net.serving import Pair, until_tidy, zstd
 
 import py_eacopy
 from py_eacopy import Config, ErrorKind, Operation
@@ -32,10 +32,6 @@ def share(tmp_path):
 def served(server_backend, share):
     with Pair("portable", server_backend).serving(share) as served:
         yield served
-
-
-def zstd():
-    return pytest.importorskip("backports.zstd")
 
 
 # Golden bytes ----------------------------------------------------------------------------------------------------

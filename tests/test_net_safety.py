@@ -1127,13 +1127,8 @@ def header(size, kind, level=0):
 
 
 def packed(data, unpacked=None, level=3):
-    try:
-        from backports import zstd
-    except ImportError:
-        pytest.importorskip("backports.zstd")
-    return message(
-        PACKED, struct.pack("<I", len(data) if unpacked is None else unpacked) + zstd.compress(data), level=level
-    )
+    size = struct.pack("<I", len(data) if unpacked is None else unpacked)
+    return message(PACKED, size + serving.zstd().compress(data), level=level)
 
 
 BEFORE_OPEN = {
@@ -1474,7 +1469,6 @@ def test_a_server_survives_mutated_conversations(server_backend, share, source, 
     level = 3 if dialect in ("packed", "pull") else 0
     if level:
         serving.need(server_backend, "zstd")
-        pytest.importorskip("backports.zstd")
     seed = random.randrange(1 << 30)
     print("seed", seed)
     chance = random.Random(seed)

@@ -9,6 +9,8 @@ import threading
 import uuid
 from typing import Any, Dict, List, Optional, Tuple
 
+from . import serving
+
 TEXT, WRITE_FILE, READ_FILE, CREATE_DIR, ENVIRONMENT, DELETE_FILES, FIND_FILES, DONE, REPORT, FILE_INFO = range(1, 11)
 #: Answers to WriteFile.
 COPY, COPY_DELTA, COPY_USING_SMB, LINK, ODX, SKIP, HASH, BAD_DESTINATION = range(8)
@@ -350,15 +352,13 @@ class Service:
             self._send(connection, b"\1")
 
     def _blocks(self, connection: socket.socket, size: int) -> bytes:
-        from backports import zstd
-
         content = b""
         while len(content) < size:
             (packed,) = struct.unpack("<I", take(connection, 4))
             assert 0 < packed <= 8 << 20
             block = take(connection, packed)
             assert block[:4] == b"\x28\xb5\x2f\xfd"
-            content += zstd.decompress(block)
+            content += serving.zstd().decompress(block)
         assert len(content) == size
         return content
 
@@ -379,9 +379,8 @@ class Service:
         with open(path, "rb") as stream:
             content = stream.read()
         if asked.payload[0]:
-            from backports import zstd
-
-            blocks = [zstd.compress(content[at : at + 2_064_384]) for at in range(0, len(content), 2_064_384)]
+            compress = serving.zstd().compress
+            blocks = [compress(content[at : at + 2_064_384]) for at in range(0, len(content), 2_064_384)]
             content = b"".join(struct.pack("<I", len(block)) + block for block in blocks)
         self._send(connection, bytes([READ_COPY]) + struct.pack("<QQ", *wanted[1:]) + content)
 

@@ -1,6 +1,7 @@
 """Servers and clients of both backends for tests, in this process and in ones of their own."""
 
 import contextlib
+import importlib
 import os
 import signal
 import subprocess
@@ -62,6 +63,14 @@ def need(backend: str, *capabilities: str) -> None:
     if os.environ.get("PY_EACOPY_REQUIRE_NATIVE") == "1":
         pytest.fail("PY_EACOPY_REQUIRE_NATIVE=1, but " + reason)
     pytest.skip(reason)
+
+
+def zstd() -> Any:
+    """Python's zstd module; skips where there is none."""
+    try:
+        return importlib.import_module("compression.zstd")
+    except ImportError:
+        return pytest.importorskip("backports.zstd")
 
 
 class Served:
