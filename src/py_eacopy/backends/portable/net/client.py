@@ -69,6 +69,13 @@ class Session:
         except (OSError, wire.ProtocolError) as error:
             raise self._lost_sending(error) from None
 
+    def put_content(self, message: memoryview) -> None:
+        """The same for a large one, whose memory may be used again afterwards."""
+        try:
+            self.channel.put_content(message)
+        except (OSError, wire.ProtocolError) as error:
+            raise self._lost_sending(error) from None
+
     def flush(self) -> None:
         """Sends what waits: nothing more comes for now."""
         try:

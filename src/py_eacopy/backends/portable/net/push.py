@@ -3,6 +3,7 @@
 import collections
 import errno
 import hashlib
+import io
 import os
 import stat
 import struct
@@ -318,6 +319,9 @@ class PushLane(Lane[Entry]):
         entry.flight = tally.begin_file(entry.path, info.st_size, entry.root)
         piece = _PIECE if session.channel.level.is_off else _PACKED_PIECE
         size, offset, crc = info.st_size, 0, 0
+        # Into one buffer again and again, behind the place of the header: a new one for each costs as much as the crc.
+        buffer = memoryview(bytearray(messages.HEADER_SIZE + min(piece, size)))
+        readinto = io.FileIO(descriptor, closefd=False).readinto
         session.put(messages.Begin(number, info.st_mtime_ns, size))
         try:
             while offset < size:
@@ -330,14 +334,17 @@ class PushLane(Lane[Entry]):
                 while offset < hole:
                     tally.operation, tally.offset = _READ, offset
                     os.lseek(descriptor, offset, os.SEEK_SET)
-                    content = os.read(descriptor, min(piece, hole - offset))
-                    if not content:
+                    end = messages.HEADER_SIZE + min(piece, hole - offset)
+                    count = readinto(buffer[messages.HEADER_SIZE : end]) or 0
+                    if not count:
                         self._abandon(number, _Shrank(offset))
                         return
-                    crc = zlib.crc32(content, crc)
-                    session.put(messages.Data(content))
-                    self._advance(offered, len(content))
-                    offset += len(content)
+                    end = messages.HEADER_SIZE + count
+                    buffer[: messages.HEADER_SIZE] = messages.header(messages.DATA, count)
+                    crc = zlib.crc32(buffer[messages.HEADER_SIZE : end], crc)
+                    session.put_content(buffer[:end])
+                    self._advance(offered, count)
+                    offset += count
                     yield
             flags = messages.CHANGED if _changed(descriptor, info) else 0
             session.put(messages.End(crc, flags))
