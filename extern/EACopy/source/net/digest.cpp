@@ -35,6 +35,7 @@ template <typename Block>
 void Feed(std::string_view bytes, uint64_t* size, uint8_t* buffer, Block block) {
   const auto* data = reinterpret_cast<const uint8_t*>(bytes.data());
   size_t left = bytes.size();
+  if (left == 0) return;
   const size_t kept = *size % 64;
   *size += left;
   if (kept != 0) {

@@ -86,7 +86,6 @@ class SourceWalk {
   std::condition_variable more_;
   std::vector<Unit> units_;
   size_t taken_ = 0;
-  bool begun_ = false;
   std::vector<SourceDirectoryPointer> listed_;
   std::atomic<uint64_t> files_found_{0};
   std::atomic<uint64_t> bytes_found_{0};
