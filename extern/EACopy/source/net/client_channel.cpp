@@ -83,8 +83,12 @@ Status ClientChannel::QueuedHeadAnd(std::string_view content) {
     Status status = Move(content, &of_content, &moved);
     if (!status.ok()) return status;
     content.remove_prefix(of_content);
+    if (patience_.cancelled != nullptr && patience_.cancelled->load(std::memory_order_relaxed)) {
+      return Status::Cancelled();
+    }
     if (moved) continue;
-    status = Pump(kSlice, true);
+    if (inbox_.ended()) return Status::FromErrno(ECONNRESET, Operation::kReceive);
+    status = Wait(kSlice, true);
     if (!status.ok()) return status;
   }
   return Status();
@@ -136,14 +140,18 @@ Status ClientChannel::Pump(milliseconds wait, bool owed) {
   if (!status.ok() || moved) return status;
   if (inbox_.ended()) return Status::FromErrno(ECONNRESET, Operation::kReceive);
   if (wait.count() == 0) return Status();
-  const bool sending = sent_ < out_.size();
+  if (began_idle) last_moved_ = steady_clock::now();  // there is nothing to be silent about
+  return Wait(wait, sent_ < out_.size());
+}
+
+Status ClientChannel::Wait(milliseconds wait, bool sending) {
   const auto begin = steady_clock::now();
   int ready = 0;
-  status = socket_.Wait(Socket::kReadable | (sending ? Socket::kWritable : 0), wait, patience_.cancelled, &ready);
+  Status status =
+      socket_.Wait(Socket::kReadable | (sending ? Socket::kWritable : 0), wait, patience_.cancelled, &ready);
   if (!status.ok()) return status;
   const auto now = steady_clock::now();
   if (sending) waited_ += now - begin;
-  if (began_idle) last_moved_ = now;  // there was nothing to be silent about
   if (ready == 0 && now - last_moved_ > patience_.silence) {
     return Status::FromErrno(ETIMEDOUT, sending ? Operation::kSend : Operation::kReceive);
   }

@@ -70,6 +70,8 @@ class ClientChannel {
 
  private:
   Status Pack();
+  // Waits for the peer, and takes note of its silence.
+  Status Wait(std::chrono::milliseconds wait, bool sending);
   Status Move(std::string_view more, size_t* moved_of_more, bool* moved);
 
   Socket socket_;
