@@ -9,7 +9,6 @@ namespace eacopy {
 namespace net {
 namespace {
 
-constexpr size_t kMost = 64;
 // After this time a path is walked again, because the directory may have another place by then.
 constexpr std::chrono::seconds kFresh(1);
 
@@ -39,7 +38,8 @@ OpenDirectories::Entry* OpenDirectories::Find(std::string_view path) {
 }
 
 void OpenDirectories::Keep(std::string_view path, OpenDirectory directory, bool made) {
-  if (open_.size() >= kMost) {
+  if (most_ == 0) return;
+  if (open_.size() >= most_) {
     auto oldest = open_.begin();
     for (auto entry = open_.begin(); entry != open_.end(); ++entry) {
       if (entry->second.used < oldest->second.used) oldest = entry;
@@ -86,6 +86,11 @@ Status OpenDirectories::Walk(std::string_view path, bool make, OpenDirectory* ou
       if (status.ok() || status.error_number() == EEXIST) {
         status = platform::OpenDirectory(*at, name.c_str(), follow_, next.get());
       }
+    }
+    // Without descriptors, those that are only kept for later are the first to go.
+    if ((status.error_number() == EMFILE || status.error_number() == ENFILE) && !open_.empty()) {
+      Forget();
+      return Walk(path, make, out, made);
     }
     if (!status.ok()) {
       // What was open may have been removed meanwhile, and be there again.

@@ -25,7 +25,9 @@ using OpenDirectory = std::shared_ptr<const platform::Directory>;
 class OpenDirectories {
  public:
   // `follow`: also through symbolic links, wherever they lead; for what is only read, and the user's own.
-  explicit OpenDirectories(const Share& share, bool follow = false) : share_(share), follow_(follow) {}
+  // `most`: how many are kept open.
+  explicit OpenDirectories(const Share& share, bool follow = false, size_t most = 64)
+      : share_(share), follow_(follow), most_(most) {}
 
   // Opens what is there. `path` is relative to the share and in the protocol's form.
   Status Open(std::string_view path, OpenDirectory* out);
@@ -50,6 +52,7 @@ class OpenDirectories {
 
   const Share& share_;
   const bool follow_;
+  const size_t most_;
   std::unordered_map<std::string, Entry> open_;
   std::string key_;
   uint64_t uses_ = 0;

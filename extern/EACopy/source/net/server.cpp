@@ -153,7 +153,9 @@ void Server::Impl::Listen() {
 
 void Server::Impl::Welcome(net::Socket socket) {
   Count(&context_.totals.connections);
-  if (context_.totals.active_connections.load() >= context_.options.max_connections) {
+  // Every connection needs a few descriptors to work.
+  const size_t most = std::max<size_t>(std::min<size_t>(context_.options.max_connections, context_.descriptors / 4), 1);
+  if (context_.totals.active_connections.load() >= most) {
     Count(&context_.totals.errors);
     context_.log.Write(Log::kWarning, "refused " + socket.PeerName() + ": there are too many connections");
     size_t sent = 0;

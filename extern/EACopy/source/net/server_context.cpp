@@ -2,6 +2,7 @@
 
 #include "server_context.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <utility>
 
@@ -66,6 +67,11 @@ bool Sweeps::Take(Place* place) {
   *place = std::move(waiting_.front());
   waiting_.pop_front();
   return true;
+}
+
+size_t ServerContext::OpenDirectoriesForSession() const {
+  const size_t sessions = std::max<size_t>(static_cast<size_t>(totals.active_connections.load()), 1);
+  return std::min<size_t>(descriptors / 8 / sessions, 64);
 }
 
 ServerStatistics ServerContext::Statistics() const {

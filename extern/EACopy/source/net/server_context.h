@@ -98,11 +98,14 @@ struct ServerContext {
   bool UsesSecurityFile() const {
     return options.security_file && (options.token.empty() || shares.whole_file_system());
   }
+  // How many directories one more session may keep open: fewer, the more sessions there are.
+  size_t OpenDirectoriesForSession() const;
   ServerStatistics Statistics() const;
   // For people.
   std::string Report() const;
 
   const ServerOptions options;
+  const size_t descriptors = platform::OpenFileBudget();
   Shares shares;
   History history;
   Secrets secrets;
