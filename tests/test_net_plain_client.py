@@ -753,10 +753,7 @@ def test_errors_are_ignored_where_that_is_asked_for(share, source):
     assert [error.operation for error in report.errors] and not report.ok
 
 
-def test_names_are_left_out_by_a_filter(backend, share, source):
-    if backend == "native":
-        pytest.skip("no public function gives a filter to a job with a server")
-
+def test_names_are_left_out_by_a_filter(share, source):
     def leave_out(directory, names):
         return [name in (b"file", b"empty") for name in names]
 

@@ -120,6 +120,7 @@ bool PlainPushLane::MakeDirectory(const std::string& path) {
                  "the server's protocol cannot say this name");
     return false;
   }
+  if (!wire_path.empty()) wire_path += '\\';  // as all directories end there
   for (uint32_t losses = 0;;) {
     uint8_t answer = 0;
     const Status status = client_->CreateDirectory(wire_path, &answer);
