@@ -122,10 +122,11 @@ Status PlainClient::SendBody(uint64_t size, int level, const Read& read, const s
     const auto begin = steady_clock::now();
     if (level != 0) {
       // Blocks are compressed, whatever it is worth: what is least work when it is worth nothing is level 1.
-      const int used = level > 0 ? level : std::max(1, controller_.Next(wanted));
+      const int used = level > 0 ? level : std::max(1, controller_.Next(wanted, channel.socket().IsBehind()));
       frame_.clear();
       if (!compressor_.Compress(piece, used, &frame_)) return Status::FromErrno(ENOMEM, Operation::kSend);
-      if (level < 0) controller_.Sent(used, wanted, frame_.size(), steady_clock::now() - begin, waited);
+      if (level < 0)
+        controller_.Sent(used, wanted, frame_.size(), steady_clock::now() - begin, waited, channel.socket().IsBehind());
       PutNumber<uint32_t>(&out(), static_cast<uint32_t>(frame_.size()));
       piece = frame_;
       WorkerCounters::Add(worker_.counters->bytes_packed, wanted);

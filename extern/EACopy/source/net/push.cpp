@@ -1,6 +1,7 @@
 // Pushing in the extended dialect: entries are offered by the batch, contents are sent as soon as the server wants
 // them, and nothing waits for an answer.
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -580,11 +581,29 @@ ssize_t ReadFully(int file, char* data, size_t size, uint64_t offset) {
   return static_cast<ssize_t>(done);
 }
 
-bool Unchanged(const platform::Handle& file, const FileInfo& before) {
-  FileInfo after;
-  return platform::GetInfo(file, &after).ok() && after.size == before.size &&
-         after.modified.seconds == before.modified.seconds && after.modified.nanoseconds == before.modified.nanoseconds;
-}
+// Tells whether a file was changed while it was read. The time of the last change of any kind cannot be turned back; a
+// link that is made to the file changes it, and nothing of the content.
+class Witness {
+ public:
+  explicit Witness(const platform::Handle& file) : file_(file.get()), known_(::fstat(file_, &before_) == 0) {}
+
+  bool Unchanged() const {
+    struct stat now;
+    if (!known_ || ::fstat(file_, &now) != 0 || now.st_size != before_.st_size) return false;
+#ifdef __APPLE__
+    const auto &changed = now.st_ctimespec, &was_changed = before_.st_ctimespec;
+#else
+    const auto &changed = now.st_ctim, &was_changed = before_.st_ctim;
+#endif
+    return (changed.tv_sec == was_changed.tv_sec && changed.tv_nsec == was_changed.tv_nsec) ||
+           now.st_nlink != before_.st_nlink;
+  }
+
+ private:
+  const int file_;
+  struct stat before_ = {};
+  const bool known_;
+};
 
 Status PushLane::SendDigest(uint32_t index) {
   platform::Handle file;
@@ -620,6 +639,7 @@ Status PushLane::SendContent(uint32_t index) {
 }
 
 Status PushLane::SendSmall(uint32_t index, const platform::Handle& file, const FileInfo& info) {
+  const Witness witness(file);
   const ssize_t got = info.size == 0 ? 0 : ReadFully(file.get(), buffer_.get(), static_cast<size_t>(info.size), 0);
   if (got < 0) return Abandon(index, platform::LastError(Operation::kRead));
   const auto size = static_cast<size_t>(got);
@@ -627,7 +647,7 @@ Status PushLane::SendSmall(uint32_t index, const platform::Handle& file, const F
   body.index = index;
   body.crc = Crc32(0, buffer_.get(), size);
   body.mtime = ToNanoseconds(info.modified);
-  if (size != info.size || !Unchanged(file, info)) body.flags |= kChangedWhileRead;
+  if (size != info.size || !witness.Unchanged()) body.flags |= kChangedWhileRead;
   std::string& messages = session_.channel->messages();
   EncodeBodyHead(&messages, body, size);
   messages.append(buffer_.get(), size);
@@ -666,6 +686,7 @@ void FindData(int file, uint64_t offset, uint64_t size, uint64_t* begin, uint64_
 
 Status PushLane::SendLarge(uint32_t index, const platform::Handle& file, const FileInfo& info) {
   ClientChannel& channel = *session_.channel;
+  const Witness witness(file);
   Offered& offered = *Find(index);
   Begin begin_message;
   begin_message.index = index;
@@ -713,7 +734,7 @@ Status PushLane::SendLarge(uint32_t index, const platform::Handle& file, const F
   }
   End end_message;
   end_message.crc = crc;
-  if (!Unchanged(file, info)) end_message.flags |= kChangedWhileRead;
+  if (!witness.Unchanged()) end_message.flags |= kChangedWhileRead;
   EncodeEnd(&channel.messages(), end_message);
   return channel.Queued();
 }
