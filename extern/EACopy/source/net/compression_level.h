@@ -18,12 +18,11 @@ class CompressionLevel {
   // The level for so many bytes; 0: send them as they are. `behind`: the wire has not taken what was sent before.
   int Next(size_t size, bool behind = false);
   // What became of them: how large they were then, how long compressing took, and how long the socket made us wait.
-  void Sent(int level, size_t size, size_t sent_size, Duration compressing, Duration waiting,
-            bool behind = false);
+  void Sent(int level, size_t size, size_t sent_size, Duration compressing, Duration waiting, bool behind = false);
 
  private:
   int level_ = 3;
-  int idle_frames_ = 0;  // in a row, that the wire was faster than
+  int idle_frames_ = 0;          // in a row, that the wire was faster than
   uint64_t raw_left_ = 0;        // bytes to send as they are
   uint64_t raw_after_next_ = 0;  // how many more after the next that cannot be compressed
 };
