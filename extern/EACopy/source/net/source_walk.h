@@ -34,7 +34,7 @@ using SourceDirectoryPointer = std::shared_ptr<SourceDirectory>;
 // What there is at a name.
 struct SourceEntry {
   std::shared_ptr<const SourceDirectory> directory;  // that it is in; null for a single file
-  std::string path;  // relative to the tree
+  std::string path;                                  // relative to the tree
   platform::FileInfo info;
   std::string target;      // of a symbolic link
   std::string attributes;  // encoded
