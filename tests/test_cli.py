@@ -144,6 +144,12 @@ def test_log_is_written(tree, tmp_path):
     assert "copied 3 files" in (tmp_path / "log").read_text()
 
 
+def test_log_that_cannot_be_written_is_told_before_copying(tree, tmp_path):
+    done = command("cptree", "--log", tmp_path / "no" / "log", tree, tmp_path / "to")
+    assert done.returncode == 2 and "cannot write the log" in done.stderr
+    assert not (tmp_path / "to").exists()
+
+
 def test_names_do_not_reach_the_terminal_as_commands(tmp_path):
     done = command("cp", tmp_path / "bad\x1b[2Jname", tmp_path / "to")
     assert done.returncode == 3

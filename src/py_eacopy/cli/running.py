@@ -92,20 +92,19 @@ def _stopping_at_sigterm() -> Iterator[None]:
 def _log_to(path: Optional[str]) -> Iterator[None]:
     logger = logging.getLogger("py_eacopy")
     handler: logging.Handler = logging.NullHandler()  # without one, logging would write warnings to stderr
-    if path is not None:
+    with contextlib.ExitStack() as opened:
+        if path is not None:
+            try:
+                stream = open(path, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+            except OSError as error:
+                raise click.UsageError("cannot write the log %s: %s" % (text.plain(path), error.strerror)) from None
+            handler = logging.StreamHandler(opened.enter_context(stream))
+            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)
         try:
-            handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
-        except TypeError:  # Python 3.8 knows no errors
-            handler = logging.FileHandler(path, encoding="utf-8")
-        except OSError as error:
-            raise click.UsageError("cannot write the log %s: %s" % (text.plain(path), error.strerror)) from None
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        handler.close()
+            yield
+        finally:
+            logger.removeHandler(handler)
 
 
 def _as_json(report: CopyReport, status: int) -> Dict[str, Any]:
