@@ -124,7 +124,8 @@ Status ContentSender::Pack() {
   frame_.clear();
   const bool compressed = level > 0 && packed_.size() <= kMaxUnpacked &&
                           compressor_.Compress(packed_, level, &frame_) &&
-                          frame_.size() < packed_.size() - packed_.size() / 32;
+                          frame_.size() < packed_.size() - packed_.size() / 32 &&
+                          frame_.size() < kMaxMessage - 64;  // what shrinks a little may be too large for one message
   const auto took = std::chrono::steady_clock::now() - begin;
   // What was sent before has kept the wire busy all the while: compressing cost no time.
   const bool behind = peer_.socket().IsBehind();

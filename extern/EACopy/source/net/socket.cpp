@@ -149,13 +149,13 @@ Status Socket::Listen(const std::string& host, uint16_t port, Socket* out, std::
   for (const struct addrinfo* address = addresses.get(); address != nullptr; address = address->ai_next) {
     Socket socket(Handle(::socket(address->ai_family, address->ai_socktype, address->ai_protocol)));
     if (!socket.valid()) {
-      status = platform::LastError(Operation::kListen);
+      status = Status::Of(Kind::kNetwork, Operation::kListen, errno);
       continue;
     }
     Prepare(socket.get());
     SetOption(socket.get(), SOL_SOCKET, SO_REUSEADDR, 1);
     if (::bind(socket.get(), address->ai_addr, address->ai_addrlen) != 0 || ::listen(socket.get(), 256) != 0) {
-      status = platform::LastError(Operation::kListen);
+      status = Status::Of(Kind::kNetwork, Operation::kListen, errno);
       continue;
     }
     *out = static_cast<Socket&&>(socket);
@@ -171,7 +171,7 @@ Status Socket::Accept(milliseconds wait, Socket* out) {
   Socket socket(Handle(Uninterrupted([&] { return ::accept(get(), nullptr, nullptr); })));
   if (!socket.valid()) {
     if (Blocks(errno) || errno == ECONNABORTED || errno == EPROTO) return Status();  // gone again
-    return platform::LastError(Operation::kListen);
+    return Status::Of(Kind::kNetwork, Operation::kListen, errno);
   }
   Prepare(socket.get());
   *out = static_cast<Socket&&>(socket);
