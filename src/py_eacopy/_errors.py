@@ -500,6 +500,7 @@ _TEXTS: Dict[Tuple[ErrorKind, Operation], str] = {
     (ErrorKind.CONFIGURATION, Operation.READ_PATCH): (
         "the patch has no checksum, so that nothing would tell a wrong reference; allow_unchecked=True applies it"
     ),
+    (ErrorKind.CLIENT, Operation.RECEIVE): "the peer broke the protocol",
     (ErrorKind.UNSUPPORTED, Operation.READ_PATCH): "the patch wants more memory than any patch needs",
 }
 

@@ -11,7 +11,7 @@ from .._server_options import LINK_MODES, ServerOptions
 from .base import RunningServer
 
 # How long the thread of the log waits in the engine before it looks whether the server has been stopped.
-_WAIT_MILLISECONDS = 200
+_WAIT_MILLISECONDS = 50
 
 _WHOLE_NUMBERS = (
     "connections",

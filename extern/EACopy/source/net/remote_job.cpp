@@ -28,9 +28,10 @@ Status NoServer(int error_number = EPROTO) { return Status::Of(Kind::kNetwork, O
 
 Status NotProved() { return Status::Of(Kind::kPermissionDenied, Operation::kAuthenticate, EACCES); }
 
-// Something of the session's set-up failed: nothing was begun, whatever it was.
+// Something of the session's set-up failed: nothing was begun, whatever it was. Only a server that speaks, but not as
+// the protocol has it, is told of as such.
 Status WhileConnecting(const Status& status) {
-  if (status.cancelled() || status.ok()) return status;
+  if (status.cancelled() || status.ok() || status.kind() == Kind::kClient) return status;
   if (status.operation() != Operation::kSend && status.operation() != Operation::kReceive) return status;
   const Kind kind = status.kind() == Kind::kTimeout ? Kind::kTimeout : Kind::kNetwork;
   return Status::Of(kind, Operation::kConnect, status.error_number());
