@@ -971,9 +971,6 @@ def test_a_client_that_is_idle_is_cut_off(pair, share):
         with plain(served) as peer:
             assert peer.push("file", b"content") == (COPY, 1)
             assert hangs_up_within(peer, 5)
-        with plain(served) as peer:
-            peer.send(b"\x0e")  # and never the rest of it
-            assert hangs_up_within(peer, 5)
         with session(served) as peer:
             assert hangs_up_within(peer, 5)
     assert os.listdir(share) == ["file"]

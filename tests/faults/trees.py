@@ -117,7 +117,10 @@ def snapshot(root: Any, *, metadata: bool = True) -> Dict[bytes, Tuple[Any, ...]
             found[prefix] = ("directory",) + (_metadata(directory, b".") if metadata else ())
             for name in map(os.fsencode, os.listdir(directory)):
                 path = os.path.join(prefix, name)
-                mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+                try:
+                    mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+                except FileNotFoundError:
+                    continue  # somebody is just removing it
                 if stat.S_ISDIR(mode):
                     pending.append(
                         (path, os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory))

@@ -256,7 +256,9 @@ class PushLane(Lane[Entry]):
         self._session.flush()  # the server may look at these while more are found
 
     def _send_digest(self, number: int) -> None:
-        offered = self._offered[number]
+        offered = self._offered.get(number)
+        if offered is None:
+            return  # the server has come to a result without it
         try:
             self._session.put(messages.Digest(number, self._digest(offered.entry)))
         except OSError as error:
@@ -281,11 +283,14 @@ class PushLane(Lane[Entry]):
 
     def _abandon(self, number: int, failure: CopyFailure) -> None:
         """The file cannot be sent; the server's result will say so, and then it is told."""
-        self._offered[number].failure = failure
+        if number in self._offered:
+            self._offered[number].failure = failure
         self._session.put(messages.Abandon(number, error_of(failure)))
 
     def _send_file(self, number: int) -> None:
-        offered, tally = self._offered[number], self._tally
+        offered, tally = self._offered.get(number), self._tally
+        if offered is None:
+            return  # the server has come to a result without it
         descriptor = -1
         tally.operation, tally.offset = Operation.OPEN_SOURCE, 0
         try:
