@@ -299,7 +299,7 @@ class ListingWriter {
     return peer_.FlushIfLarge();
   }
 
-  void Fail(const Status& status, std::string_view path) { failures_.push_back({status, std::string(path)}); }
+  void Fail(const Status& status, std::string_view path) { failures_.emplace_back(status, std::string(path)); }
 
   Status Finish() {
     FinishEntries();
