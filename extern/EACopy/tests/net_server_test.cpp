@@ -21,7 +21,6 @@ using std::chrono::steady_clock;
 using test::Exists;
 using test::Folder;
 using test::MakeFolder;
-using test::Read;
 using test::Write;
 
 ServerOptions Options(const Folder& folder) {
