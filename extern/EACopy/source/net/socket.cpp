@@ -213,9 +213,12 @@ Status Socket::SendNow(std::string_view first, std::string_view second, size_t* 
   struct iovec pieces[2] = {{const_cast<char*>(first.data()), first.size()},
                             {const_cast<char*>(second.data()), second.size()}};
   struct msghdr message = {};
+  size_t pieces_count = 0;
+  pieces_count += first.empty() ? 0 : 1;
+  pieces_count += second.empty() ? 0 : 1;
+  if (pieces_count == 0) return Status();
   message.msg_iov = first.empty() ? pieces + 1 : pieces;
-  message.msg_iovlen = static_cast<decltype(message.msg_iovlen)>((first.empty() ? 0 : 1) + (second.empty() ? 0 : 1));
-  if (message.msg_iovlen == 0) return Status();
+  message.msg_iovlen = static_cast<decltype(message.msg_iovlen)>(pieces_count);  // an int on macOS
   const ssize_t count = Uninterrupted([&] { return ::sendmsg(get(), &message, kSendFlags); });
   if (count >= 0) {
     *sent = static_cast<size_t>(count);
