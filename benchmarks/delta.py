@@ -35,13 +35,14 @@ def main() -> None:
     with places.memory_folder() as memory:
         with places.open_place("xfs", memory) as place:
             if place is not None:
-                local(place.path, config, arguments.runs, arguments.megabytes)
+                local(place.path, place.path, config, arguments.runs, arguments.megabytes)
+                local(place.path, memory, config, arguments.runs, arguments.megabytes)
         patches(memory, config, arguments.runs)
 
 
-def local(folder: Path, config: py_eacopy.Config, runs: int, megabytes: int) -> None:
-    """A changed image beside an older one, on a file system that clones."""
-    old, new, copy = folder / "old", folder / "new", folder / "copy"
+def local(folder: Path, elsewhere: Path, config: py_eacopy.Config, runs: int, megabytes: int) -> None:
+    """An image, the older version of which lies on a file system that clones; it may lie elsewhere itself."""
+    old, new, copy = folder / "old", elsewhere / "new", folder / "copy"
     changed_image(old, new, megabytes)
     size = new.stat().st_size
 
@@ -58,7 +59,10 @@ def local(folder: Path, config: py_eacopy.Config, runs: int, megabytes: int) -> 
         "cp and rsync --no-whole-file --inplace": rsync,
     }
     results = measured({name: c for name, c in contestants.items() if installed(name)}, runs, copy)
-    show(f"an image of {megabytes} MB, 1 % of its blocks changed, on XFS", results, size)
+    where = "beside it" if elsewhere == folder else "out of a tmpfs"
+    show(f"an image of {megabytes} MB, 1 % of its blocks changed, to XFS, {where}", results, size)
+    for path in (old, new, copy):
+        path.unlink()
 
 
 def patches(folder: Path, config: py_eacopy.Config, runs: int) -> None:

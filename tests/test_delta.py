@@ -186,19 +186,41 @@ def mounts():
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="loop mounts are Linux's")
 @pytest.mark.parametrize("kind", sorted(CLONING))
-def test_shared_extents_take_no_room(config, mounts, kind):
-    """On a file system that clones, what is reused is not stored again."""
+def test_shared_extents_take_no_room(config, tmp_path, mounts, kind):
+    """On a file system that clones, what is reused is not stored again: neither what comes from the reference..."""
     folder = pathlib.Path(mounts.shared(kind))
     old = noise(32 * MEGA)
-    (folder / "new").write_bytes(old[: 4 * MEGA] + noise(4096, 5) + old[4 * MEGA + 4096 :])
+    new = tmp_path / "new"
+    new.write_bytes(old[: 4 * MEGA] + noise(4096, 5) + old[4 * MEGA + 4096 :])
     (folder / "old").write_bytes(old)
     os.sync()
     before = os.statvfs(str(folder)).f_bfree
-    report = py_eacopy.delta_copy(folder / "new", folder / "copy", folder / "old", config=config)
+    report = py_eacopy.delta_copy(new, folder / "copy", folder / "old", config=config)
     os.sync()
     used = (before - os.statvfs(str(folder)).f_bfree) * os.statvfs(str(folder)).f_frsize
-    assert (folder / "copy").read_bytes() == (folder / "new").read_bytes()
-    assert report.bytes_written == 4096 and used < 4 * MEGA
+    assert (folder / "copy").read_bytes() == new.read_bytes()
+    assert report.bytes_written == 4096 and report.bytes_reused == len(old) - 4096 and used < 4 * MEGA
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="loop mounts are Linux's")
+@pytest.mark.parametrize("kind", sorted(CLONING))
+def test_a_source_that_can_be_cloned_is(config, mounts, kind):
+    """...nor what the source itself has, when it lies there too."""
+    folder = pathlib.Path(mounts.shared(kind))
+    old = noise(32 * MEGA)
+    (folder / "near").write_bytes(old[: 4 * MEGA] + noise(4096, 6) + old[4 * MEGA + 4096 : -100])
+    (folder / "far").write_bytes(old)
+    os.sync()
+    before = os.statvfs(str(folder)).f_bfree
+    report = py_eacopy.delta_copy(folder / "near", folder / "clone", folder / "far", config=config)
+    os.sync()
+    used = (before - os.statvfs(str(folder)).f_bfree) * os.statvfs(str(folder)).f_frsize
+    assert (folder / "clone").read_bytes() == (folder / "near").read_bytes()
+    assert report.bytes_copied == len(old) - 100 and dict(report.methods) == {"clone": 1}
+    assert report.bytes_written == report.bytes_reused == report.bytes_read == 0 and used < 4 * MEGA
+    never = config.evolve(reflink="never")
+    report = py_eacopy.delta_copy(folder / "near", folder / "plain", folder / "far", config=never)
+    assert (folder / "plain").read_bytes() == (folder / "near").read_bytes() and dict(report.methods) == {}
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="loop mounts are Linux's")

@@ -319,6 +319,7 @@ Status FillWithDelta(const Delta& delta, const delta::FillRequest& request, File
   outcome->reused = result.reused;
   outcome->written = result.written;
   outcome->read = result.read;
+  if (result.cloned) outcome->method = Method::kClone;
   return status;
 }
 
@@ -410,7 +411,7 @@ Status CopyFile(const FileTask& task, const Options& options, platform::Scratch&
                                  options, scratch, monitor};
       status = FillWithDelta(*task.delta, request, monitor, outcome);
       destination.NoteWritten();
-      verify = reference.fresh() && task.delta->action == DeltaAction::kCopy;
+      verify = reference.fresh() && task.delta->action == DeltaAction::kCopy && outcome->method != Method::kClone;
     } else {
       monitor.Begin(info.size);
       platform::DataRequest request{

@@ -155,7 +155,9 @@ Status JobContext::Copy(const FileTask& task, Worker& worker, const std::functio
     WorkerCounters::Add(worker.counters->symlinks_copied, 1);
   } else {
     WorkerCounters::Add(worker.counters->files_copied, 1);
-    if (task.delta == nullptr) WorkerCounters::Add(worker.counters->methods[static_cast<int>(outcome.method)], 1);
+    // Of a delta only a clone of the source has a method: the others take what they need from here and there.
+    if (task.delta == nullptr || outcome.method == Method::kClone)
+      WorkerCounters::Add(worker.counters->methods[static_cast<int>(outcome.method)], 1);
     WorkerCounters::Add(worker.counters->bytes_reused, outcome.reused);
     WorkerCounters::Add(worker.counters->bytes_written, outcome.written);
     WorkerCounters::Add(worker.counters->bytes_read, outcome.read);

@@ -27,6 +27,7 @@ class Filler {
   Status Run();
 
  private:
+  Status CloneSource(bool* done);
   Status Clone();
   Status LeaveHole(uint64_t begin, uint64_t end);
   Status Put(const Stretch& stretch);
@@ -50,6 +51,9 @@ class Filler {
 
 Status Filler::Run() {
   const uint64_t size = request_.source_info.size;
+  bool done = false;
+  Status cloned = CloneSource(&done);
+  if (done || !cloned.ok()) return cloned;
   Matcher matcher(request_.source, request_.reference.handle(), request_.reference.info().size, request_.monitor);
   uint64_t reached = 0;
   bool cut_off = false;
@@ -80,6 +84,18 @@ Status Filler::Run() {
   result_.read = matcher.bytes_read();
   status = platform::Truncate(request_.destination, result_.size);
   if (status.ok() && !request_.in_place) status = request_.reference.CheckUnchanged();
+  return status;
+}
+
+// Nothing is written or read at all where the source itself can be cloned.
+Status Filler::CloneSource(bool* done) {
+  const uint64_t size = request_.source_info.size;
+  if (!shares_ || request_.in_place || size == 0) return Status();
+  Status status = platform::ShareRange(request_.source, 0, request_.destination, 0, size, done);
+  if (!status.ok() || !*done) return status;
+  result_.size = size;
+  result_.cloned = true;
+  request_.monitor.Advance(size);
   return status;
 }
 

@@ -25,6 +25,7 @@ struct FillResult {
   uint64_t reused = 0;   // bytes taken from the reference
   uint64_t written = 0;  // and otherwise
   uint64_t read = 0;     // from both
+  bool cloned = false;   // the destination is a clone of the source: the reference was not needed
 };
 
 Status Fill(const FillRequest& request, FillResult* result);

@@ -78,6 +78,7 @@ class DeltaWriter:
     Attributes (of what was done):
         reused, written, read: bytes taken from the reference, written otherwise, read from both.
         size: of the result.
+        cloned: it is a clone of the source; the reference was not needed.
     """
 
     def __init__(
@@ -102,10 +103,13 @@ class DeltaWriter:
         self._pending = Stretch(0, 0, -1)
         self.reused = self.written = self.read = 0
         self.size = 0
+        self.cloned = False
 
     def fill(self) -> None:
         """Makes the destination's contents those of the source."""
         monitor = self._monitor
+        if self._clone_source():
+            return
         self._clone()
         matcher = Matcher(self._source, self._reference.descriptor, self._reference.info.st_size)
         reached = 0
@@ -131,6 +135,17 @@ class DeltaWriter:
         self.read = matcher.bytes_read
         if not self._in_place:
             self._reference.check_unchanged(monitor)
+
+    def _clone_source(self) -> bool:
+        """Nothing is written or read at all where the source itself can be cloned."""
+        if self._in_place or not self._shares or not self._size:
+            return False
+        self._monitor.operation, self._monitor.offset = Operation.CLONE, 0
+        self.cloned = share(self._source, 0, self._target, 0, self._size)
+        if self.cloned:
+            self.size = self._size
+            self._monitor.advance(self._size)
+        return self.cloned
 
     def _clone(self) -> None:
         """Begins with a clone of the whole reference, where the file system can make one and much of it can be used:

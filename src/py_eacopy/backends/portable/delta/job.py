@@ -136,6 +136,7 @@ class DeltaJob(Monitor):
             bytes_reused=writer.reused,
             bytes_written=writer.written,
             bytes_read=writer.read,
+            methods={"clone": 1} if writer.cloned else {},
         )
 
     def _create(self, source: int, info: os.stat_result, reference: Reference) -> None:
