@@ -6,8 +6,10 @@
 #ifndef EACOPY_SOURCE_PLATFORM_H_
 #define EACOPY_SOURCE_PLATFORM_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <new>
 #include <string>
@@ -128,7 +130,13 @@ class Listing {
   size_t size() const { return entries_.size(); }
   const char* name(size_t i) const { return names_.data() + entries_[i].offset; }
   FileType type(size_t i) const { return entries_[i].type; }
-  // All names, each ended by NUL.
+  // By their bytes.
+  void Sort() {
+    std::sort(entries_.begin(), entries_.end(), [this](const Entry& x, const Entry& y) {
+      return std::strcmp(names_.data() + x.offset, names_.data() + y.offset) < 0;
+    });
+  }
+  // All names, each ended by NUL; in the order in which they were added.
   const std::string& names() const { return names_; }
 
  private:

@@ -232,8 +232,8 @@ TEST(ImpossibleHeadersAreRefused) {
   CHECK(wire::DecodeHeader(Bytes("00000800 08 000000"), &header));
   MessageHeader message;
   CHECK(!DecodeMessageHeader(Bytes("07000000 20 000000"), &message));
-  CHECK(!DecodeMessageHeader(Bytes("01001100 20 000000"), &message));
-  CHECK(DecodeMessageHeader(Bytes("00001100 20 000000"), &message));
+  CHECK(!DecodeMessageHeader(Bytes("01002100 20 000000"), &message));
+  CHECK(DecodeMessageHeader(Bytes("00002100 20 000000"), &message));
   CHECK(!DecodeMessageHeader(Bytes("08000000 1f 000000"), &message));
   CHECK(!DecodeMessageHeader(Bytes("08000000 37 000000"), &message));
 }

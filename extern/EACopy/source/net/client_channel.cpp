@@ -15,7 +15,8 @@ using std::chrono::steady_clock;
 namespace {
 
 constexpr size_t kReceiveAtOnce = 512 * 1024;
-constexpr size_t kPackAt = 512 * 1024;
+// The more in one frame, the smaller it gets. With the largest message on top it stays below kMaxUnpacked.
+constexpr size_t kPackAt = 1472 * 1024;
 constexpr milliseconds kSlice{40};
 
 }  // namespace
@@ -32,7 +33,8 @@ void ClientChannel::UseZstd(int level) {
 
 Status ClientChannel::Pack() {
   if (packed_.empty()) return Status();
-  const int level = level_ < 0 ? controller_.Next(packed_.size(), socket_.IsBehind()) : level_;
+  SendSome();  // the wire has something to do while this is compressed
+  const int level = level_ < 0 ? controller_.Next(packed_.size(), IsBusy()) : level_;
   const auto begin = steady_clock::now();
   frame_.clear();
   const bool compressed = level > 0 && packed_.size() <= kMaxUnpacked &&
@@ -53,7 +55,21 @@ Status ClientChannel::Pack() {
   }
   packed_.clear();
   packed_content_ = 0;
+  SendSome();
   return Status();
+}
+
+// What the system takes at once. A failure is left for Move, which knows what the server may have said before.
+void ClientChannel::SendSome() {
+  if (unsent() == 0) return;
+  size_t sent = 0;
+  if (!socket_.SendNow(std::string_view(out_).substr(sent_), &sent).ok() || sent == 0) return;
+  sent_ += sent;
+  last_moved_ = steady_clock::now();
+  WorkerCounters::Add(counters_.bytes_sent, sent);
+  if (sent_ != out_.size()) return;
+  out_.clear();
+  sent_ = 0;
 }
 
 Status ClientChannel::Flush() { return Pack(); }

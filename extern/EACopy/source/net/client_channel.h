@@ -46,8 +46,11 @@ class ClientChannel {
   Status Flush();
   // The last word, which is never packed. `failure`: why, or ok; the server may not be there to hear it.
   void SayGoodbye(const Status& failure);
-  // What waits to be sent.
-  size_t waiting() const { return out_.size() - sent_ + packed_.size(); }
+  // What waits to be sent, packed or not; and what of it is waiting for the wire alone.
+  size_t waiting() const { return unsent() + packed_.size(); }
+  size_t unsent() const { return out_.size() - sent_; }
+  // The wire has enough to do for the moment.
+  bool IsBusy() const { return unsent() != 0 || socket_.IsBehind(); }
 
   // Moves what can be moved, and waits at most so long when that is nothing. `owed`: the peer has something to answer,
   // so its silence is limited.
@@ -70,6 +73,7 @@ class ClientChannel {
 
  private:
   Status Pack();
+  void SendSome();
   // Waits for the peer, and takes note of its silence.
   Status Wait(std::chrono::milliseconds wait, bool sending);
   Status Move(std::string_view more, size_t* moved_of_more, bool* moved);

@@ -8,8 +8,10 @@ namespace eacopy {
 namespace net {
 namespace {
 
-constexpr int kHighest = 15;
-constexpr int kPatience = 4;
+constexpr int kHighest = 12;
+constexpr int kCheap = 7;  // up to here no waiting has to be seen: the wire is busy, that is enough
+// So many frames in a row have to find the wire idle before the level is lowered.
+constexpr int kPatience = 2, kPatienceAtFirst = 4;
 // What is sent as it is before compressing is tried again, when it was slower than the wire.
 constexpr uint64_t kRawOnFastWire = 8u << 20;
 // The same after what could not be compressed: at first, and at most.
@@ -34,13 +36,14 @@ void CompressionLevel::Sent(int level, size_t size, size_t sent_size, Duration c
     return;
   }
   raw_after_next_ = 0;
-  if (behind || waiting > compressing) {
+  if (waiting > compressing || behind) {
     idle_frames_ = 0;
-    level_ = std::min(level_ + 1, kHighest);
+    was_behind_ = true;
+    if (waiting > compressing || level_ < kCheap) level_ = std::min(level_ + 1, kHighest);
     return;
   }
   // Buffers swallow the first frames, however slow the wire is.
-  if (++idle_frames_ < kPatience) return;
+  if (++idle_frames_ < (was_behind_ ? kPatience : kPatienceAtFirst)) return;
   idle_frames_ = 0;
   if (level_ > 1) {
     --level_;

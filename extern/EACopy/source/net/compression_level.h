@@ -23,6 +23,7 @@ class CompressionLevel {
  private:
   int level_ = 3;
   int idle_frames_ = 0;          // in a row, that the wire was faster than
+  bool was_behind_ = false;      // the wire, at least once
   uint64_t raw_left_ = 0;        // bytes to send as they are
   uint64_t raw_after_next_ = 0;  // how many more after the next that cannot be compressed
 };

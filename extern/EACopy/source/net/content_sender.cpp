@@ -23,10 +23,10 @@ using platform::FileType;
 
 namespace {
 
-constexpr size_t kSmall = 256 * 1024;      // files up to this size are one Body
-constexpr size_t kChunk = 512 * 1024;      // of a large one
-constexpr size_t kPackedChunk = 1u << 20;  // of a large one that is compressed
-constexpr size_t kPackAt = 900 * 1024;     // small ones are compressed together, about this much at a time
+constexpr size_t kSmall = 256 * 1024;  // files up to this size are one Body
+constexpr size_t kChunk = 512 * 1024;  // of a large one
+// What is compressed together. With the largest message on top it stays below kMaxUnpacked.
+constexpr size_t kPackAt = 1472 * 1024;
 constexpr size_t kEntriesPerMessage = 512;
 constexpr size_t kMaxEntries = 256 * 1024;  // bytes of one message
 
@@ -99,16 +99,15 @@ void FindData(int file, uint64_t offset, uint64_t size, uint64_t* begin, uint64_
 ContentSender::ContentSender(ServerContext& context, Peer& peer, Workspace& workspace, uint32_t capabilities)
     : context_(context), peer_(peer), workspace_(workspace), capabilities_(capabilities) {}
 
-void ContentSender::SetLevel(uint8_t level) {
-  packing_ = level != 0 && (capabilities_ & kCapabilityZstd) != 0;
-  if (!packing_) return;
-  adaptive_ = level == kAdaptive;
-  if (!adaptive_) {
-    level_ = level;
-    controller_.reset();
-  } else if (!controller_) {
-    controller_ = std::make_unique<CompressionLevel>();
-  }
+Status ContentSender::SetLevel(uint8_t level) {
+  if ((capabilities_ & kCapabilityZstd) == 0) level = 0;
+  if (level == level_) return Status();
+  Status status = Finish();
+  level_ = level;
+  packing_ = level != 0;
+  controller_.reset();
+  if (level == kAdaptive) controller_ = std::make_unique<CompressionLevel>();
+  return status;
 }
 
 Status ContentSender::AfterMessage() {
@@ -119,13 +118,12 @@ Status ContentSender::AfterMessage() {
 // Compresses what waits, or sends it as it is when that is no larger.
 Status ContentSender::Pack() {
   if (packed_.empty()) return Status();
-  const int level = adaptive_ ? controller_->Next(packed_.size(), peer_.socket().IsBehind()) : level_;
+  const int level = controller_ ? controller_->Next(packed_.size(), peer_.socket().IsBehind()) : level_;
   const auto begin = std::chrono::steady_clock::now();
   frame_.clear();
   const bool compressed = level > 0 && packed_.size() <= kMaxUnpacked &&
                           compressor_.Compress(packed_, level, &frame_) &&
-                          frame_.size() < packed_.size() - packed_.size() / 32 &&
-                          frame_.size() < kMaxMessage - 64;  // what shrinks a little may be too large for one message
+                          frame_.size() < packed_.size() - packed_.size() / 32;
   const auto took = std::chrono::steady_clock::now() - begin;
   // What was sent before has kept the wire busy all the while: compressing cost no time.
   const bool behind = peer_.socket().IsBehind();
@@ -137,7 +135,7 @@ Status ContentSender::Pack() {
   } else {
     status = peer_.Flush(packed_);
   }
-  if (adaptive_) {
+  if (controller_) {
     controller_->Sent(level, packed_.size(), compressed ? frame_.size() : packed_.size(), took,
                       std::chrono::steady_clock::now() - waiting, behind);
   }
@@ -167,7 +165,7 @@ Status ContentSender::SendFile(uint32_t index, std::string_view path) {
   if (status.ok() && info.type == FileType::kDirectory) status = Status::FromErrno(EISDIR, Operation::kOpenSource);
   if (status.ok() && info.type != FileType::kRegular) status = Status::FromErrno(EINVAL, Operation::kSpecialFile);
   if (!status.ok()) return Abandon_(index, status, path);
-  if (!buffer_) buffer_.reset(new char[kPackedChunk]);
+  if (!buffer_) buffer_.reset(new char[kChunk]);
   bool done = false;
   status = SendSmall(index, file, info, &done);
   if (status.ok() && !done) status = SendLarge(index, file, info);
@@ -216,7 +214,7 @@ Status ContentSender::SendLarge(uint32_t index, const platform::Handle& file, co
     }
     while (offset < end) {
       if (context_.stopping.load(std::memory_order_relaxed)) return Status::Cancelled();
-      const size_t wanted = static_cast<size_t>(std::min<uint64_t>(end - offset, packing_ ? kPackedChunk : kChunk));
+      const size_t wanted = static_cast<size_t>(std::min<uint64_t>(end - offset, kChunk));
       const ssize_t got = ReadFully(file.get(), buffer_.get(), wanted, offset);
       if (got < 0) return Abandon_(index, platform::LastError(Operation::kRead, offset), {});
       // It was made shorter: it cannot be what was announced any more.
@@ -363,11 +361,13 @@ Status ContentSender::SendListing(const List& list) {
     if (status.ok()) {
       ::lseek(directory->get(), 0, SEEK_SET);  // it may have been listed before
       status = platform::ListDirectory(*directory, &names);
+      names.Sort();  // what is alike is fetched together, and shrinks more
     }
     if (!status.ok()) {
       writer.Fail(status, path);
       continue;
     }
+    const size_t before = waiting.size();
     for (size_t i = 0; i < names.size(); ++i) {
       const char* name = names.name(i);
       if (IsTemporaryName(name)) continue;
@@ -381,6 +381,7 @@ Status ContentSender::SendListing(const List& list) {
       if (!status.ok()) return status;
       if (recursive && info.type == FileType::kDirectory) waiting.push_back(child);
     }
+    std::reverse(waiting.begin() + static_cast<std::ptrdiff_t>(before), waiting.end());
   }
   return writer.Finish();
 }

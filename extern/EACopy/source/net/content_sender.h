@@ -25,7 +25,7 @@ class ContentSender {
   ContentSender(ServerContext& context, Peer& peer, Workspace& workspace, uint32_t capabilities);
 
   // From the next file on: 0, 1 to 22, or kAdaptive.
-  void SetLevel(uint8_t level);
+  Status SetLevel(uint8_t level);
   Status SendFile(uint32_t index, std::string_view path);
   // What was sent so far is on its way afterwards.
   Status Finish();
@@ -46,8 +46,7 @@ class ContentSender {
   Workspace& workspace_;
   const uint32_t capabilities_;
   bool packing_ = false;
-  bool adaptive_ = false;
-  uint8_t level_ = 0;
+  uint8_t level_ = 0;   // as it was asked for
   std::string packed_;  // messages that wait to be packed
   std::string frame_;
   std::unique_ptr<char[]> buffer_;

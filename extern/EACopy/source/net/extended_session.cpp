@@ -203,9 +203,11 @@ Status ExtendedSession::ProveSecurityFile() {
 
 Status ExtendedSession::Loop() {
   while (!finished_) {
-    if (peer_.bytes().size() < kMessageHeader) {
+    if (!peer_.HasNow(kMessageHeader)) {
       FinishResults();
-      Status status = peer_.Need(kMessageHeader, arrival_ == nullptr);
+      Status status = sender_->Finish();
+      if (!status.ok()) return status;
+      status = peer_.Need(kMessageHeader, arrival_ == nullptr);
       // A client that just goes away is well.
       if (!status.ok()) return peer_.ended() && arrival_ == nullptr ? Status() : status;
     }
@@ -235,9 +237,11 @@ Status ExtendedSession::TakeMessage(const MessageHeader& header) {
     peer_.Consume(kMessageHeader);
     return StreamData(header.size - kMessageHeader);
   }
-  if (peer_.bytes().size() < header.size) {
+  if (!peer_.HasNow(header.size)) {
     FinishResults();
-    Status status = peer_.Need(header.size);
+    Status status = sender_->Finish();
+    if (!status.ok()) return status;
+    status = peer_.Need(header.size);
     if (!status.ok()) return status;
   }
   Status status = Handle(type, peer_.bytes().substr(kMessageHeader, header.size - kMessageHeader), false);
@@ -665,12 +669,13 @@ Status ExtendedSession::HandleFetch(std::string_view payload) {
   }
   if (!reader.complete()) return Violation("a damaged Fetch");
   FinishResults();
-  sender_->SetLevel(level);
+  Status status = sender_->SetLevel(level);
+  if (!status.ok()) return status;
   for (uint32_t i = 0; i < count; ++i) {
-    Status status = sender_->SendFile(first + i, paths[i]);
+    status = sender_->SendFile(first + i, paths[i]);
     if (!status.ok()) return status;
   }
-  return sender_->Finish();
+  return Status();
 }
 
 Status ExtendedSession::HandleList(std::string_view payload) {

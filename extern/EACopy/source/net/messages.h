@@ -25,8 +25,8 @@ namespace net {
 
 constexpr uint32_t kDialectVersion = 1;
 constexpr size_t kMessageHeader = 8;
-constexpr size_t kMaxMessage = (1u << 20) + (64u << 10);
 constexpr size_t kMaxUnpacked = 2u << 20;
+constexpr size_t kMaxMessage = kMaxUnpacked + (64u << 10);  // so that every frame has room in one
 constexpr size_t kMaxPath = 32767;
 constexpr size_t kMaxComponent = 255;
 constexpr size_t kMaxAttributes = 64u << 10;

@@ -52,6 +52,15 @@ Status Peer::Need(size_t size, bool between) {
   return status;
 }
 
+bool Peer::HasNow(size_t size) {
+  inbox_.Consume(taken_);
+  taken_ = 0;
+  if (inbox_.size() >= size) return true;
+  size_t got = 0;
+  inbox_.FillNow(socket_, std::max(kReceive, std::min(size, kReceive + inbox_.size())), &got);
+  return inbox_.size() >= size;  // a failure is told by who waits for more
+}
+
 Status Peer::Wait(size_t size, bool between) {
   Outside outside(context_.gate);
   Patience patience;

@@ -31,6 +31,8 @@ class Peer {
   // Makes sure that `size` bytes are there. Before it waits, it sends all that is in out().
   // `between`: nothing of a command has come, and the client may take its time.
   Status Need(size_t size, bool between = false);
+  // Takes what has come, without waiting, when there are less. False: there are still less.
+  bool HasNow(size_t size);
   // At least one byte and at most so many, consumed by the next call.
   Status Some(uint64_t most, std::string_view* bytes);
   // The stream ended where a command could have begun.

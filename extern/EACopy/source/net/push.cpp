@@ -29,13 +29,13 @@ namespace {
 
 constexpr size_t kSmall = 256 * 1024;  // files up to this size are one Body
 constexpr size_t kChunk = 256 * 1024;
-constexpr size_t kPackedChunk = 512 * 1024;
 constexpr size_t kEntriesOfOffer = 512;
 constexpr size_t kBytesOfOffer = 256 * 1024;
 constexpr uint64_t kContentOfOffer = 8u << 20;  // more of it is left for other connections
-constexpr size_t kEnoughWaiting = 1u << 20;     // bytes to be sent
+constexpr size_t kEnoughWaiting = 512 * 1024;   // bytes for the wire
 constexpr uint64_t kFilesForMore = 256;         // more connections are worth while from here on
 constexpr milliseconds kSlice{40};
+constexpr milliseconds kSoon{5};  // while something waits that is not for the server
 constexpr milliseconds kProgressInterval{50};
 
 // What the connections of one push share.
@@ -233,11 +233,11 @@ Status PushLane::Work(Gather gather) {
       status = Offer();
       if (!status.ok()) return status;
     }
-    const bool had_wanted = !wanted_.empty();
+    const size_t wanted = wanted_.size();
     status = SendWanted();
     if (!status.ok()) return status;
     const bool owed = unfinished_ != 0;
-    if (found == Gathered::kSome || had_wanted) {
+    if (found == Gathered::kSome || (wanted_.size() < wanted && channel.unsent() < kEnoughWaiting)) {
       status = channel.Pump(milliseconds(0), owed);
     } else if (!owed && again_.empty() && gathered_.empty() && found == Gathered::kAll) {
       while (channel.waiting() != 0) {
@@ -247,12 +247,14 @@ Status PushLane::Work(Gather gather) {
       }
       return Status();
     } else {
-      status = channel.Flush();
+      // While the wire is busy, more may come to be packed together.
+      if (!channel.IsBusy()) status = channel.Flush();
       if (!status.ok()) return status;
       if (!owed && channel.waiting() == 0 && again_.empty() && state_.remote.tree()) {
         state_.walk.WaitForMore();
       } else {
-        status = channel.Pump(found == Gathered::kNothingNow && !owed ? milliseconds(5) : kSlice, owed);
+        const bool soon = (found == Gathered::kNothingNow && !owed) || channel.waiting() != channel.unsent();
+        status = channel.Pump(soon ? kSoon : kSlice, owed);
       }
     }
     if (!status.ok()) return status;
@@ -531,7 +533,7 @@ void PushLane::TakeBack(Offered& offered) {
 // Contents, as long as not too much waits to be sent.
 Status PushLane::SendWanted() {
   ClientChannel& channel = *session_.channel;
-  while (!wanted_.empty() && channel.waiting() < kEnoughWaiting) {
+  while (!wanted_.empty() && channel.unsent() < kEnoughWaiting) {
     const auto [index, code] = wanted_.front();
     wanted_.pop_front();
     Status status = code == ResultCode::kSend ? SendContent(index) : SendDigest(index);
@@ -610,10 +612,10 @@ Status PushLane::SendDigest(uint32_t index) {
   FileInfo info;
   Status status = OpenFile(Find(index)->entry, &file, &info);
   if (!status.ok()) return Abandon(index, status);
-  if (!buffer_) buffer_.reset(new char[kPackedChunk]);
+  if (!buffer_) buffer_.reset(new char[kChunk]);
   Md5 md5;
   for (uint64_t offset = 0;;) {
-    const ssize_t got = ReadFully(file.get(), buffer_.get(), kPackedChunk, offset);
+    const ssize_t got = ReadFully(file.get(), buffer_.get(), kChunk, offset);
     if (got < 0) return Abandon(index, platform::LastError(Operation::kRead, offset));
     if (got == 0) break;
     md5.Update(std::string_view(buffer_.get(), static_cast<size_t>(got)));
@@ -632,7 +634,7 @@ Status PushLane::SendContent(uint32_t index) {
   FileInfo info;
   Status status = OpenFile(Find(index)->entry, &file, &info);
   if (!status.ok()) return Abandon(index, status);
-  if (!buffer_) buffer_.reset(new char[kPackedChunk]);
+  if (!buffer_) buffer_.reset(new char[kChunk]);
   const bool sparse = info.allocated + info.block_size < info.size;
   return info.size > kSmall || (sparse && info.size > 64 * 1024) ? SendLarge(index, file, info)
                                                                  : SendSmall(index, file, info);
@@ -701,7 +703,6 @@ Status PushLane::SendLarge(uint32_t index, const platform::Handle& file, const F
     TellProgress(offered, offered.counted, info.size);
   };
   const bool sparse = info.allocated + info.block_size < info.size;
-  const size_t chunk = channel.packs() ? kPackedChunk : kChunk;
   uint32_t crc = 0;
   uint64_t offset = 0;
   while (offset < info.size) {
@@ -716,7 +717,7 @@ Status PushLane::SendLarge(uint32_t index, const platform::Handle& file, const F
     }
     while (offset < end) {
       if (remote_.stopping()) return Status::Cancelled();
-      const auto wanted = static_cast<size_t>(std::min<uint64_t>(end - offset, chunk));
+      const auto wanted = static_cast<size_t>(std::min<uint64_t>(end - offset, kChunk));
       const ssize_t got = ReadFully(file.get(), buffer_.get(), wanted, offset);
       if (got < 0) return Abandon(index, platform::LastError(Operation::kRead, offset));
       if (static_cast<size_t>(got) < wanted) {
@@ -726,7 +727,7 @@ Status PushLane::SendLarge(uint32_t index, const platform::Handle& file, const F
       crc = Crc32(crc, buffer_.get(), wanted);
       EncodeDataHead(&channel.messages(), wanted);
       status = channel.QueuedHeadAnd(std::string_view(buffer_.get(), wanted));
-      while (status.ok() && channel.waiting() > 2 * kEnoughWaiting) status = channel.Pump(kSlice, true);
+      while (status.ok() && channel.unsent() > kEnoughWaiting) status = channel.Pump(kSlice, true);
       if (!status.ok()) return status;
       offset += wanted;
       advance(wanted);

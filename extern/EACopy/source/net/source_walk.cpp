@@ -155,6 +155,11 @@ void SourceWalk::List(Worker& worker, OpenDirectories& directories, const Unit& 
   }
   files_found_.fetch_add(names->size(), std::memory_order_relaxed);
   WorkerCounters::Add(worker.counters->files_found, names->size());
+  // In the order of their names, so that what is alike is sent together, and shrinks more. What was added last is taken
+  // first.
+  names->Sort();
+  std::sort(below.begin(), below.end(),
+            [](const SourceDirectoryPointer& x, const SourceDirectoryPointer& y) { return x->path > y->path; });
   std::lock_guard<std::mutex> lock(mutex_);
   listed_.push_back(unit.directory);
   for (const SourceDirectoryPointer& child : below) {
@@ -163,12 +168,12 @@ void SourceWalk::List(Worker& worker, OpenDirectories& directories, const Unit& 
     units_.push_back(std::move(next));
     found->push_back(child);
   }
-  for (size_t begin = 0; begin < names->size(); begin += kSlice) {
+  for (size_t end = names->size(); end != 0;) {
     Unit next;
     next.directory = unit.directory;
     next.names = names;
-    next.begin = begin;
-    next.end = std::min(begin + kSlice, names->size());
+    next.end = end;
+    next.begin = end = (end - 1) / kSlice * kSlice;
     units_.push_back(std::move(next));
   }
   more_.notify_all();

@@ -8,7 +8,6 @@ from .connection import Buffer, Connection
 from .level import LevelControl
 from .messages import (
     HEADER_SIZE,
-    MESSAGE_MAXIMUM,
     PACKABLE,
     UNPACKED_MAXIMUM,
     Message,
@@ -164,8 +163,7 @@ class Channel:
         start = time.perf_counter()
         frame = zstd.compress(data, level)
         self.level.tell(time.perf_counter() - start, waited, self.connection.is_behind())
-        # What shrinks a little may still be too large for one message.
-        if not self.level.is_worth(len(data), len(frame)) or len(frame) > MESSAGE_MAXIMUM - 64:
+        if not self.level.is_worth(len(data), len(frame)):
             return data
         self.weight += level * len(data)
         self.volume += len(data)

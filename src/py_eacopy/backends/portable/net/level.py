@@ -4,13 +4,15 @@ from . import zstd
 
 AUTO = -1
 _FIRST, _MAXIMUM = 3, 12
+#: Up to here no waiting has to be seen to raise the level: the wire is busy, that is enough.
+_CHEAP = 7
 #: After compressing was found to cost more than it saves, this much goes as it is before it is tried again.
 _RAW_BYTES = 8 * 1024 * 1024
 #: A frame of more than this share of its content is not worth unpacking.
 _WORTH = 0.97
 _SKIPPED_FRAMES_MAXIMUM = 32
-#: So many frames in a row have to find the wire idle before the level is lowered: buffers swallow the first ones.
-_PATIENCE = 4
+#: So many frames in a row have to find the wire idle before the level is lowered. Buffers swallow the first ones.
+_PATIENCE, _PATIENCE_AT_FIRST = 2, 4
 
 
 class LevelControl:
@@ -29,6 +31,7 @@ class LevelControl:
         self._frames_left = 0
         self._frames_to_skip = 1
         self._idle_frames = 0
+        self._was_behind = False
 
     @property
     def is_off(self) -> bool:
@@ -72,10 +75,12 @@ class LevelControl:
             return
         if behind or waiting > compressing:
             self._idle_frames = 0
-            self._level = min(self._level + 1, _MAXIMUM)
+            self._was_behind = True
+            if waiting > compressing or self._level < _CHEAP:
+                self._level = min(self._level + 1, _MAXIMUM)
             return
         self._idle_frames += 1
-        if self._idle_frames < _PATIENCE:
+        if self._idle_frames < (_PATIENCE if self._was_behind else _PATIENCE_AT_FIRST):
             return
         self._idle_frames = 0
         self._level -= 1

@@ -11,8 +11,8 @@ Buffer = Union[bytes, bytearray, memoryview]
 
 VERSION = 1
 HEADER_SIZE = 8
-MESSAGE_MAXIMUM = 1024 * 1024 + 64 * 1024
 UNPACKED_MAXIMUM = 2 * 1024 * 1024
+MESSAGE_MAXIMUM = UNPACKED_MAXIMUM + 64 * 1024  # so that every frame has room in one
 PATH_MAXIMUM, NAME_MAXIMUM = 32_767, 255
 ATTRIBUTES_MAXIMUM = 64 * 1024
 #: What a client may have on the way: messages that are not answered, and entries without a final result.
