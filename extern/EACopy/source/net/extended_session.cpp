@@ -170,7 +170,6 @@ Status ExtendedSession::OpenWorkspace(const Open& open) {
     }
   }
   is_own_user_ = prove;
-  root_is_new_ = workspace_.made();
   if (may_write_ && context_.shares.whole_file_system()) context_.sweeps.Add(workspace_.place());
   return Status();
 }
@@ -405,9 +404,7 @@ Status ExtendedSession::HandleOffer(std::string_view payload) {
 
 OpenDirectory ExtendedSession::ParentFor(std::string_view path, Status* status) {
   OpenDirectory parent;
-  std::vector<std::string> made;
-  *status = workspace_.directories().Make(ParentOf(workspace_.FullPath(path)), &parent, &made);
-  for (std::string& directory : made) made_with_files_.insert(std::move(directory));
+  *status = workspace_.directories().Make(ParentOf(workspace_.FullPath(path)), &parent, nullptr);
   return parent;
 }
 
@@ -482,19 +479,10 @@ Status ExtendedSession::OfferFile(uint32_t index, const Entry& entry) {
 Status ExtendedSession::OfferDirectory(const Entry& entry, ResultCode* code) {
   const std::string path = workspace_.FullPath(entry.path);
   OpenDirectory directory;
-  std::vector<std::string> made;
-  Status status = workspace_.directories().Make(path, &directory, &made);
+  Status status = workspace_.directories().Make(path, &directory, nullptr);
   if (!status.ok()) return status;
-  bool is_new = false;
-  for (std::string& made_path : made) {
-    if (made_path == path) {
-      is_new = true;
-    } else {
-      made_with_files_.insert(std::move(made_path));
-    }
-  }
-  is_new = made_with_files_.erase(path) != 0 || is_new;
-  if (entry.path.empty()) is_new = std::exchange(root_is_new_, false);
+  // Made by this, or a moment ago for something in it, maybe through another connection.
+  const bool is_new = context_.made_directories.Claim(*workspace_.place().share, path);
   *code = is_new ? ResultCode::kMade : ResultCode::kSkipped;
   if ((entry.flags & kEntrySetNow) != 0) {
     Wanted wanted;

@@ -8,7 +8,6 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "arrival.h"
@@ -99,8 +98,6 @@ class ExtendedSession {
   Workspace workspace_;
   bool may_write_ = false;
   bool is_own_user_ = false;  // it proved that it is the server's own user
-  bool root_is_new_ = false;
-  std::unordered_set<std::string> made_with_files_;
 
   uint64_t next_index_ = 0;
   WantedFiles wanted_;

@@ -14,6 +14,20 @@ constexpr std::chrono::seconds kFresh(1);
 
 }  // namespace
 
+bool MadeDirectories::Note(const Share& share, std::string_view path) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return noted_.emplace(&share, path).second;
+}
+
+bool MadeDirectories::Claim(const Share& share, std::string_view path) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return noted_.erase({&share, std::string(path)}) != 0;
+}
+
+OpenDirectories::~OpenDirectories() {
+  for (const std::string& path : noted_here_) noted_->Claim(share_, path);
+}
+
 Status OpenDirectories::Open(std::string_view path, OpenDirectory* out) { return Walk(path, false, out, nullptr); }
 
 Status OpenDirectories::Make(std::string_view path, OpenDirectory* out, std::vector<std::string>* made) {
@@ -54,6 +68,14 @@ void OpenDirectories::Keep(std::string_view path, OpenDirectory directory, bool 
   open_[std::string(path)] = std::move(entry);
 }
 
+Status OpenDirectories::MakeOne(const platform::Directory& parent, const std::string& name, std::string_view path) {
+  const bool noted = noted_ != nullptr && noted_->Note(share_, path);
+  Status status = platform::MakeDirectory(parent, name.c_str());
+  if (noted && status.ok()) noted_here_.emplace_back(path);
+  if (noted && !status.ok()) noted_->Claim(share_, path);
+  return status;
+}
+
 Status OpenDirectories::Walk(std::string_view path, bool make, OpenDirectory* out, std::vector<std::string>* made) {
   // From the deepest directory on the way that is open.
   size_t done = path.size();
@@ -80,7 +102,7 @@ Status OpenDirectories::Walk(std::string_view path, bool make, OpenDirectory* ou
     bool is_new = false;
     Status status = platform::OpenDirectory(*at, name.c_str(), follow_, next.get());
     if (!status.ok() && status.error_number() == ENOENT && make) {
-      status = platform::MakeDirectory(*at, name.c_str());
+      status = MakeOne(*at, name, path.substr(0, end));
       is_new = status.ok();
       // Somebody else may have been faster.
       if (status.ok() || status.error_number() == EEXIST) {

@@ -7,9 +7,12 @@
 
 #include <chrono>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "../platform.h"
@@ -21,13 +24,32 @@ namespace net {
 
 using OpenDirectory = std::shared_ptr<const platform::Directory>;
 
+// Directories that a server made for what goes into them, before the client that is to have them asked for them: over
+// another connection, that may come later. For any thread.
+class MadeDirectories {
+ public:
+  // To be called before the directory is made: afterwards the other connection may have looked already. False: it is
+  // noted already.
+  bool Note(const Share& share, std::string_view path);
+  // True once for what was noted.
+  bool Claim(const Share& share, std::string_view path);
+
+ private:
+  std::mutex mutex_;
+  std::set<std::pair<const Share*, std::string>> noted_;
+};
+
 // For one thread at a time.
 class OpenDirectories {
  public:
   // `follow`: also through symbolic links, wherever they lead; for what is only read, and the user's own.
   // `most`: how many are kept open.
-  explicit OpenDirectories(const Share& share, bool follow = false, size_t most = 64)
-      : share_(share), follow_(follow), most_(most) {}
+  // `noted`: where what is made is noted until somebody claims it or this object goes.
+  explicit OpenDirectories(const Share& share, bool follow = false, size_t most = 64, MadeDirectories* noted = nullptr)
+      : share_(share), follow_(follow), most_(most), noted_(noted) {}
+  OpenDirectories(const OpenDirectories&) = delete;
+  OpenDirectories& operator=(const OpenDirectories&) = delete;
+  ~OpenDirectories();
 
   // Opens what is there. `path` is relative to the share and in the protocol's form.
   Status Open(std::string_view path, OpenDirectory* out);
@@ -49,10 +71,13 @@ class OpenDirectories {
   Status Walk(std::string_view path, bool make, OpenDirectory* out, std::vector<std::string>* made);
   Entry* Find(std::string_view path);
   void Keep(std::string_view path, OpenDirectory directory, bool made);
+  Status MakeOne(const platform::Directory& parent, const std::string& name, std::string_view path);
 
   const Share& share_;
   const bool follow_;
   const size_t most_;
+  MadeDirectories* const noted_;
+  std::vector<std::string> noted_here_;
   std::unordered_map<std::string, Entry> open_;
   std::string key_;
   uint64_t uses_ = 0;

@@ -13,6 +13,7 @@
 
 #include "eacopy/server.h"
 #include "history.h"
+#include "open_directories.h"
 #include "security_file.h"
 #include "share.h"
 
@@ -114,6 +115,7 @@ struct ServerContext {
   Gate gate;
   CloneRefusals clone_refusals;
   Sweeps sweeps;
+  MadeDirectories made_directories;
   std::atomic<bool> stopping{false};
   const std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
 };

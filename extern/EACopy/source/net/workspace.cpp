@@ -16,7 +16,8 @@ Status Workspace::Find(std::string_view asked) {
   Status status = context_.shares.Find(asked, &place);
   if (!status.ok()) return status;
   place_ = std::move(place);
-  directories_ = std::make_unique<OpenDirectories>(*place_.share, false, context_.OpenDirectoriesForSession());
+  directories_ = std::make_unique<OpenDirectories>(*place_.share, false, context_.OpenDirectoriesForSession(),
+                                                   &context_.made_directories);
   known_files_ = std::make_unique<KnownFiles>(context_, *place_.share, *directories_);
   return Status();
 }

@@ -33,7 +33,6 @@ class Workspace {
   bool found() const { return directories_ != nullptr; }
   const Place& place() const { return place_; }
   bool is_file() const { return is_file_; }
-  bool made() const { return !made_.empty(); }
 
   // The path below the share of a path below the session's directory.
   std::string FullPath(std::string_view path) const { return JoinPaths(place_.path, path); }

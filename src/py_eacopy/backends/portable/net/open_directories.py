@@ -5,6 +5,7 @@ import contextlib
 import errno
 import os
 import stat
+import threading
 import time
 from typing import Callable, List, Optional, Set, Tuple
 
@@ -65,15 +66,48 @@ class OpenDirectory:
         return found
 
 
+class MadeDirectories:
+    """Directories that a server made for what goes into them, before the client that is to have them asked for them:
+    over another connection, that may come later. Any thread may use it."""
+
+    def __init__(self) -> None:
+        self._noted: Set[Tuple[int, bytes]] = set()
+        self._lock = threading.Lock()
+
+    def note(self, key: Tuple[int, bytes]) -> bool:
+        """To be called before the directory is made: afterwards the other connection may have looked already.
+
+        Returns:
+            False when it is noted already.
+        """
+        with self._lock:
+            new = key not in self._noted
+            self._noted.add(key)
+        return new
+
+    def claim(self, share: Share, path: bytes) -> bool:
+        """True once for what was noted."""
+        key = (share.number, path)
+        with self._lock:
+            found = key in self._noted
+            self._noted.discard(key)
+        return found
+
+
 class OpenDirectories:
     """Opens directories of a share, and keeps those that were used last. For one thread.
 
     Args:
         capacity: tells how many may be kept now.
+        noted: where what is made is noted until somebody claims it or :meth:`forget_made` is called.
     """
 
-    def __init__(self, capacity: Callable[[], int] = lambda: _CAPACITY) -> None:
+    def __init__(
+        self, capacity: Callable[[], int] = lambda: _CAPACITY, noted: Optional[MadeDirectories] = None
+    ) -> None:
         self._capacity = capacity
+        self._noted = noted
+        self._noted_here: List[Tuple[Share, bytes]] = []
         self._open: collections.OrderedDict[Tuple[int, bytes], OpenDirectory] = collections.OrderedDict()
         self._trusted: Set[Tuple[int, bytes]] = set()  # have been seen to be there only just now
         self._looked = 0.0
@@ -150,8 +184,7 @@ class OpenDirectories:
         except FileNotFoundError:
             if not make:
                 raise
-            with contextlib.suppress(FileExistsError):  # somebody was faster
-                os.mkdir(name, dir_fd=parent.descriptor)
+            if self._make(parent, path, name):
                 made.append(path)
             descriptor = self._patiently(lambda: _open(parent.descriptor, name))
         found = OpenDirectory(parent.share, path, descriptor)
@@ -159,6 +192,27 @@ class OpenDirectories:
         while len(self._open) > self._capacity():
             self._trusted.discard(self._open.popitem(last=False)[0])
         return found
+
+    def _make(self, parent: OpenDirectory, path: bytes, name: bytes) -> bool:
+        """False: somebody was faster."""
+        share = parent.share
+        noted = self._noted is not None and self._noted.note((share.number, path))
+        try:
+            os.mkdir(name, dir_fd=parent.descriptor)
+        except OSError as error:
+            if noted and self._noted is not None:
+                self._noted.claim(share, path)
+            if isinstance(error, FileExistsError):
+                return False
+            raise
+        if noted:
+            self._noted_here.append((share, path))
+        return True
+
+    def forget_made(self) -> None:
+        """What was made, and nobody asked for, is not new any more."""
+        while self._noted is not None and self._noted_here:
+            self._noted.claim(*self._noted_here.pop())
 
     def close(self) -> None:
         self._open.clear()

@@ -66,6 +66,7 @@ class PlainSession:
             if self._secret is not None:
                 self._service.secrets.leave(self._secret)
             self._directories.close()
+            self._directories.forget_made()
 
     def _next_command(self) -> wire.Bytes:
         connection = self._connection

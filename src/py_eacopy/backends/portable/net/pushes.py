@@ -190,7 +190,7 @@ class Pushes:
         place, path = self._place, self._place.inside(entry.path)
         self._monitor.operation = Operation.MAKE_DIRECTORY
         try:
-            directory, made = self._directories.open_counting(place.share, path, make=True)
+            directory = self._directories.open(place.share, path, make=True)
         except NotADirectoryError:
             parent, name = split(path)
             if look(self._directories.open(place.share, parent), name) is not None:
@@ -201,7 +201,8 @@ class Pushes:
         if entry.flags & messages.DURABLE:
             self._monitor.operation = Operation.SYNC
             system.sync(directory.descriptor)
-        return Code.MADE if path in made else Code.SKIPPED
+        # Made by this, or a moment ago for something in it, maybe through another connection.
+        return Code.MADE if self._service.made_directories.claim(place.share, path) else Code.SKIPPED
 
     def _check_destination(self, directory: OpenDirectory, name: bytes) -> None:
         number = usable_as_destination(look(directory, name))

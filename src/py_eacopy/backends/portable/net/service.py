@@ -13,7 +13,7 @@ from ..limits import open_files_maximum
 from ..monitor import Monitor
 from .connection import Connection
 from .history import History
-from .open_directories import OpenDirectories
+from .open_directories import MadeDirectories, OpenDirectories
 from .security_file import Secrets
 from .share import Place, Shares
 from .store import remove_dead_files
@@ -149,6 +149,7 @@ class Service:
         self.stopping = threading.Event()
         self.cannot_clone: Set[Tuple[int, int]] = set()
         self.proof_names: Set[bytes] = set()
+        self.made_directories = MadeDirectories()
         # Without shares all clients are of this machine, and have to be its user even when they know the token.
         self.wants_security_file = options.security_file and (options.token is None or not options.shares)
         self.descriptors = open_files_maximum() or 20_000
@@ -159,7 +160,9 @@ class Service:
 
     def open_directories(self) -> OpenDirectories:
         """For one session; how many it may keep open depends on how many sessions there are."""
-        return OpenDirectories(lambda: max(1, min(64, self.descriptors // (4 * self.statistics.active + 1))))
+        return OpenDirectories(
+            lambda: max(1, min(64, self.descriptors // (4 * self.statistics.active + 1))), self.made_directories
+        )
 
     def monitor(self) -> ServerMonitor:
         return ServerMonitor(self)

@@ -87,6 +87,7 @@ class Session:
             if self._secret is not None:
                 self._service.secrets.leave(self._secret)
             self._directories.close()
+            self._directories.forget_made()
 
     def _next_message(self) -> messages.Message:
         pushes = self._pushes
