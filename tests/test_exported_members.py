@@ -12,18 +12,19 @@ import pytest
 import py_eacopy
 
 NAMES = re.findall(r"\w+", """
-BackendInfo CallbackError ClientError Config ConfigurationError Control CopyIOError CopyInterruptedError CopyReport
+ActionCallback BackendInfo CallbackError ClientError Config ConfigurationError Control CopyIOError CopyInterruptedError
+CopyReport
 DeltaCopyError DestinationExistsError DestinationIsDirectoryError DestinationState DirectoryNotFoundError DiskFullError
 EACopy EACopyError EACopyServer EncodingError Error ErrorKind ErrorStrategy FFIError FileTooLargeError
 InvalidArgumentError LogLevel
 MoveError NetworkError NotADirectoryPathError Operation PathError PermissionDeniedError ProgressCallback ProgressEvent
 ReadError SameFileCopyError SameFileError ServerError ServerStats Snapshot SourceIsDirectoryError SourceNotFoundError
-SpecialFileCopyError SpecialFileError TransferTimeoutError TreeError UnknownError UnsupportedError WriteError
+SpecialFileCopyError SpecialFileError SyncAction TransferTimeoutError TreeError UnknownError UnsupportedError WriteError
 __version__
 apply_delta async_apply_delta async_batch_copy async_batch_copy2 async_batch_copytree async_copy async_copy2
-async_copy_with_server async_copyfile async_copytree async_create_delta async_delta_copy backend_info batch_copy
-batch_copy2 batch_copytree config copy copy2 copy_with_server copyfile copyfileobj copymode copystat copytree
-create_delta create_server delta_copy ignore_patterns move patched_shutil server_report temporary_config
+async_copy_with_server async_copyfile async_copytree async_create_delta async_delta_copy async_sync backend_info
+batch_copy batch_copy2 batch_copytree config copy copy2 copy_with_server copyfile copyfileobj copymode copystat copytree
+create_delta create_server delta_copy ignore_patterns move patched_shutil server_report sync temporary_config
 """)  # fmt: skip
 #: What is shutil's own.
 SHUTILS = ("Error", "SameFileError", "SpecialFileError", "copyfileobj", "ignore_patterns")

@@ -25,10 +25,11 @@ from ._async import (
     async_copytree,
     async_create_delta,
     async_delta_copy,
+    async_sync,
 )
 from ._batch import batch_copy, batch_copy2, batch_copytree
 from ._config import Config, ErrorStrategy, LogLevel, active, replace_active, temporary_config
-from ._control import Control, ProgressCallback
+from ._control import ActionCallback, Control, ProgressCallback
 from ._delta import apply_delta, create_delta, delta_copy
 from ._eacopy import EACopy
 from ._errors import (
@@ -68,10 +69,11 @@ from ._errors import (
     WriteError,
 )
 from ._remote import copy_with_server, server_report
-from ._report import CopyReport, ProgressEvent, Snapshot
+from ._report import CopyReport, ProgressEvent, Snapshot, SyncAction
 from ._server import EACopyServer, ServerStats, create_server
 from ._shutil import Error, SameFileError, SpecialFileError, copyfileobj, ignore_patterns, move, patched_shutil
 from ._strategy import BackendInfo, backend_info
+from ._sync import sync
 from ._tree import copytree
 from ._version import __version__
 
@@ -95,6 +97,7 @@ class _Package(types.ModuleType):
 sys.modules[__name__].__class__ = _Package
 
 __all__ = [
+    "ActionCallback",
     "BackendInfo",
     "CallbackError",
     "ClientError",
@@ -139,6 +142,7 @@ __all__ = [
     "SourceNotFoundError",
     "SpecialFileCopyError",
     "SpecialFileError",
+    "SyncAction",
     "TransferTimeoutError",
     "TreeError",
     "UnknownError",
@@ -157,6 +161,7 @@ __all__ = [
     "async_copytree",
     "async_create_delta",
     "async_delta_copy",
+    "async_sync",
     "backend_info",
     "batch_copy",
     "batch_copy2",
@@ -177,5 +182,6 @@ __all__ = [
     "move",
     "patched_shutil",
     "server_report",
+    "sync",
     "temporary_config",
 ]

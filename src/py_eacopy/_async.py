@@ -3,9 +3,9 @@
 They work on asyncio and on trio. anyio is imported when the first of them is called, not with the package.
 """
 
-from typing import Any, Callable, Optional, TypeVar, Union, overload
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union, overload
 
-from . import _api, _batch, _delta, _remote, _tree
+from . import _api, _batch, _delta, _remote, _sync, _tree
 from ._batch import Pairs
 from ._config import DEFAULT, Config, Default, active, checked
 from ._control import Control
@@ -14,6 +14,9 @@ from ._paths import BytesPath, StrOrBytesPath, StrPath
 from ._remote import TIMEOUT
 from ._report import CopyReport
 from ._tree import CopyFunction, Ignore
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 T = TypeVar("T")
 _Path = TypeVar("_Path", bound=StrOrBytesPath)
@@ -210,6 +213,22 @@ async def async_copy_with_server(
         symlinks=symlinks,
         ignore_dangling_symlinks=ignore_dangling_symlinks,
     )
+
+
+async def async_sync(
+    src: StrOrBytesPath,
+    dst: StrOrBytesPath,
+    *,
+    config: Optional[Config] = None,
+    control: Optional[Control] = None,
+    **options: "Unpack[_sync.SyncOptions]",
+) -> CopyReport:
+    """Awaitable :func:`sync`: same arguments, result and errors.
+
+    Progress and cancellation: as for :func:`async_copyfile`. Every file is complete then, or as it was. A control's
+    ``action`` is called in the worker thread.
+    """
+    return await awaited(_sync.sync, config, control, src, dst, **options)
 
 
 async def async_delta_copy(

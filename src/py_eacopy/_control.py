@@ -10,10 +10,12 @@ import threading
 from typing import Any, Callable, Iterator, List, Optional
 
 from ._errors import CallbackError, EACopyError, InvalidArgumentError
-from ._report import Snapshot
+from ._report import Snapshot, SyncAction
 
 #: ``callback(copied_bytes, total_bytes, filename)``
 ProgressCallback = Callable[[int, int, str], Any]
+#: ``callback(action)``
+ActionCallback = Callable[[SyncAction], Any]
 
 logger = logging.getLogger("py_eacopy")
 
@@ -31,13 +33,19 @@ class Control:
     Args:
         progress: called per file: first (0, total, name), then as it goes, last (total, total, name). None takes the
             Config's ``progress_callback``.
+        action: called with a :class:`SyncAction` for each thing that :func:`sync` does, or would do in a dry run, after
+            it is done. It runs in the thread that runs the job (for an async function a worker thread), and when it
+            raises the job stops.
 
     Attributes:
         errors: what has failed so far, in order.
+        actions: what was done so far, where that is recorded and no callback takes it.
     """
 
-    def __init__(self, progress: Optional[ProgressCallback] = None) -> None:
+    def __init__(self, progress: Optional[ProgressCallback] = None, action: Optional[ActionCallback] = None) -> None:
         self.progress = progress
+        self.action = action
+        self.actions: List[SyncAction] = []
         self.errors: List[EACopyError] = []
         #: Nobody has this control but an async function, to cancel by: a small file may go the direct path.
         self.only_cancels = False
@@ -91,6 +99,7 @@ class Control:
         self.progress = progress if own is None else own
         self._ignores_errors, self._log_level = ignores_errors, log_level
         self.errors.clear()
+        self.actions.clear()
         try:
             yield
         finally:
@@ -125,6 +134,14 @@ class Control:
         """Something failed. Called in the job's thread, once for each failure, in order."""
         self.errors.append(error)
         self.log(logging.WARNING if self._ignores_errors else logging.DEBUG, "%s", error)
+
+    def act(self, action: SyncAction) -> None:
+        """Something was done. Called in the job's thread, when the job wants actions."""
+        if self.action is None:
+            self.actions.append(action)
+        else:
+            with calling_back():
+                self.action(action)
 
 
 def checked_control(control: object) -> Control:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Optional, Type, TypeVar, Union, overload
 
 import attr
 
-from . import _api, _async, _batch, _delta, _remote, _tree
+from . import _api, _async, _batch, _delta, _remote, _sync, _tree
 from ._batch import Pairs
 from ._config import DEFAULT, Config, Default, ErrorStrategy, LogLevel, checked
 from ._control import Control, ProgressCallback
@@ -18,6 +18,8 @@ from ._server import EACopyServer, create_server
 from ._tree import CopyFunction, Ignore
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from ._watch import Watch
 
 _Path = TypeVar("_Path", bound=StrOrBytesPath)
@@ -229,6 +231,17 @@ class EACopy:
         """Makes a server, in the backend of this instance: :func:`py_eacopy.create_server`."""
         return create_server(port, thread_count, config=self._open_config(), **options)
 
+    def sync(
+        self,
+        src: StrOrBytesPath,
+        dst: StrOrBytesPath,
+        *,
+        control: Optional[Control] = None,
+        **options: "Unpack[_sync.SyncOptions]",
+    ) -> CopyReport:
+        """Makes a directory what another one is: :func:`py_eacopy.sync`, which has the other arguments."""
+        return _sync.sync(src, dst, config=self._open_config(), control=control, **options)
+
     def delta_copy(
         self,
         src: StrOrBytesPath,
@@ -391,6 +404,17 @@ class EACopy:
             config=self._open_config(),
             control=control,
         )
+
+    async def async_sync(
+        self,
+        src: StrOrBytesPath,
+        dst: StrOrBytesPath,
+        *,
+        control: Optional[Control] = None,
+        **options: "Unpack[_sync.SyncOptions]",
+    ) -> CopyReport:
+        """Awaitable :meth:`sync`. Cancellation: as for :func:`py_eacopy.async_sync`."""
+        return await _async.async_sync(src, dst, config=self._open_config(), control=control, **options)
 
     async def async_delta_copy(
         self,

@@ -54,7 +54,7 @@ async def run_in_thread(
         control.only_cancels = progress is None
         return await _run(ThreadJob(call, control, progress is not None), progress)
     with checked_control(outer).serving(progress, False):
-        control.errors = outer.errors
+        control.errors, control.actions, control.action = outer.errors, outer.actions, outer.action
         outer.attach(control.cancel, control.snapshot)
         try:
             return await _run(ThreadJob(call, control, outer.progress is not None), outer.progress)

@@ -12,6 +12,7 @@ METADATA = ("none", "mode", "stat")
 REFLINK = ("auto", "always", "never")
 STRATEGIES = ("raise", "retry", "ignore")
 DELTA_ACTIONS = ("copy", "create", "apply")
+COMPARE = ("size-mtime", "hash")
 
 
 @attr.s(frozen=True, slots=True, auto_attribs=True, kw_only=True, hash=True, cache_hash=True)
@@ -96,6 +97,60 @@ class Delta:
 
 
 @attr.s(frozen=True, slots=True, auto_attribs=True, kw_only=True)
+class Sync:
+    """Which files a job brings up to date, and how it tells that they are.
+
+    Patterns are bytes with "*" (any characters) and "?" (any one); all other characters stand for themselves. They are
+    compared with a name; a pattern with "/" in it with the path below the source. Case counts except on Windows.
+
+    Attributes:
+        files: only files that match one of these.
+        exclude_files, exclude_dirs: not those, nor anything in these. What is left out is not purged either.
+        subdirs: go into directories.
+        empty_dirs: make directories in which nothing goes; False makes one with the first thing that does.
+        max_depth: levels of directories, the source itself being the first; 0: no limit.
+        purge: remove from the destination what the source does not have, and what is in the way.
+        flatten: all files go directly into the destination.
+        exclude_changed: leave alone what is there and differs.
+        compare: files of one size are the same when their "size-mtime" is; or only when their bytes are: "hash".
+        link_dirs: older copies of the tree, whose files are linked to instead of copied, when they are the same.
+        link_database: a LINKDB file that remembers where files were copied to.
+        link_min_size: smaller files are copied.
+        link_by_name: look files up in the database by their name alone, wherever they were.
+        keep_dir_symlinks: a link at the destination that leads to a directory may stand for one of the source's.
+        dir_times: directories get the source's times.
+        hard_links: names of one file at the source are names of one file at the destination.
+        archive: keep owners and groups too, as far as the user may.
+        include_attributes, exclude_attributes: only, or no, files with one of these: R read-only, H hidden.
+        dry_run: write nothing, and report what would be done.
+        want_actions: tell :meth:`Control.act` what is done, or would be.
+    """
+
+    files: Tuple[bytes, ...] = (b"*",)
+    exclude_files: Tuple[bytes, ...] = ()
+    exclude_dirs: Tuple[bytes, ...] = ()
+    subdirs: bool = True
+    empty_dirs: bool = True
+    max_depth: int = 0
+    purge: bool = False
+    flatten: bool = False
+    exclude_changed: bool = False
+    compare: str = "size-mtime"
+    link_dirs: Tuple[bytes, ...] = ()
+    link_database: Optional[bytes] = None
+    link_min_size: int = 0
+    link_by_name: bool = False
+    keep_dir_symlinks: bool = False
+    dir_times: bool = True
+    hard_links: bool = False
+    archive: bool = False
+    include_attributes: str = ""
+    exclude_attributes: str = ""
+    dry_run: bool = False
+    want_actions: bool = False
+
+
+@attr.s(frozen=True, slots=True, auto_attribs=True, kw_only=True)
 class CopyJob:
     """What to copy, and how.
 
@@ -107,6 +162,7 @@ class CopyJob:
         remote: copy the one item through this server. The path that is not local is only for messages. When the server
             has the source, it knows whether that is a tree.
         delta: make the one item with the help of a reference.
+        sync: bring the items up to date: one tree, or files each with its own destination.
     """
 
     trees: bool
@@ -115,3 +171,4 @@ class CopyJob:
     filter: Optional[Filter] = None
     remote: Optional[Remote] = None
     delta: Optional[Delta] = None
+    sync: Optional[Sync] = None

@@ -11,6 +11,23 @@ def _no_methods() -> Dict[str, int]:
     return {}
 
 
+class SyncAction(NamedTuple):
+    """One thing that :func:`sync` did, or that a dry run would do. Paths are as by os.fsdecode.
+
+    Attributes:
+        action: "copy" (a new file), "overwrite", "link" (to an older copy), "symlink", "make-directory", "remove",
+            "remove-directory", or "mend" (only the metadata of what is there).
+        source: where it comes from; for "link" the file that is linked to; None for what is removed.
+        destination: where it goes, or what is removed.
+        size: bytes of a file.
+    """
+
+    action: str
+    source: Optional[str]
+    destination: str
+    size: int = 0
+
+
 @attr.s(frozen=True, slots=True, auto_attribs=True, kw_only=True)
 class CopyReport:
     """What a job did.
@@ -19,7 +36,9 @@ class CopyReport:
         files_copied, bytes_copied: files whose contents were copied, and their size (holes count).
         files_linked, bytes_linked: files made by linking to what was copied before.
         files_skipped, bytes_skipped: files left alone because they were there already.
-        files_removed: files removed at the destination by purging.
+        files_removed, bytes_removed: files and links removed at the destination by purging, and their size.
+        directories_removed: directories removed by purging.
+        mismatches: a file where the other side has a directory, or the reverse.
         bytes_reused: bytes taken from a reference file instead of the source.
         bytes_written: bytes that the destination had to take in, reused ones excluded.
         symlinks_copied: symbolic links copied as links.
@@ -30,6 +49,8 @@ class CopyReport:
         compression_level: the average zstd level of what went compressed through a server; 0 when nothing did.
         server: the server that was used, as it names itself; None when there was none.
         methods: how many files went by which method: "clone", "copy_file_range", "sendfile", "read_write", "system".
+        actions: what :func:`sync` did or would do, when that was asked for and no callback took it.
+        not_kept: what ``archive=True`` could not keep for want of privilege or support, a line for each kind of thing.
         errors: what failed, in the order in which it did; empty when all went well.
         seconds: wall-clock duration.
         backend: "native" or "portable".
@@ -42,6 +63,9 @@ class CopyReport:
     files_skipped: int = 0
     bytes_skipped: int = 0
     files_removed: int = 0
+    bytes_removed: int = 0
+    directories_removed: int = 0
+    mismatches: int = 0
     bytes_reused: int = 0
     bytes_written: int = 0
     bytes_read: int = 0
@@ -53,6 +77,8 @@ class CopyReport:
     compression_level: float = 0.0
     server: Optional[str] = None
     methods: Mapping[str, int] = attr.Factory(_no_methods)
+    actions: Tuple[SyncAction, ...] = ()
+    not_kept: Tuple[str, ...] = ()
     errors: Tuple[EACopyError, ...] = ()
     seconds: float = 0.0
     backend: str = ""
@@ -71,6 +97,8 @@ class Snapshot:
         files_found, bytes_found: known so far; they grow until all directories are listed.
         files_copied, bytes_copied: done so far; the bytes of files in flight are in.
         errors: failures so far.
+        files_linked, bytes_linked, files_skipped, bytes_skipped: of :func:`sync`; with what was copied and what failed
+            they become what was found.
     """
 
     files_found: int = 0
@@ -78,6 +106,10 @@ class Snapshot:
     files_copied: int = 0
     bytes_copied: int = 0
     errors: int = 0
+    files_linked: int = 0
+    bytes_linked: int = 0
+    files_skipped: int = 0
+    bytes_skipped: int = 0
 
 
 class ProgressEvent(NamedTuple):

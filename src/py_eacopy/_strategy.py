@@ -171,6 +171,7 @@ _REMEDIES = {
     "client": 'take the backend "portable" or "auto"',
     "server": 'take the backend "portable" or "auto"',
     "delta": 'take the backend "portable" or "auto"',
+    "sync": 'take the backend "portable" or "auto"',
 }
 
 
@@ -178,6 +179,8 @@ def _needs(job: CopyJob) -> Sequence[str]:
     """The capabilities that a backend must have for a job, beyond those that both always have."""
     if job.remote is not None:
         return ("client", "zstd") if job.remote.level > 0 else ("client",)
+    if job.sync is not None:
+        return ("sync",)
     if job.delta is not None:
         return ("delta",) if job.delta.action == "copy" else ("delta", "zstd")
     return ()
