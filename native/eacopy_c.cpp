@@ -57,6 +57,7 @@ Options FromC(const eac_options& c) {
   options.verify = c.verify != 0;
   options.want_progress = c.want_progress != 0;
   options.want_filter = c.want_filter != 0;
+  options.bandwidth_limit = c.bandwidth_limit;
   return options;
 }
 
@@ -83,7 +84,7 @@ eac_error* ToC(Failure failure) {
 
 extern "C" {
 
-uint32_t eac_abi_version(void) { return 2; }
+uint32_t eac_abi_version(void) { return 3; }
 
 const char* eac_capabilities(void) { return eacopy::Capabilities(); }
 

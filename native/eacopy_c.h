@@ -127,8 +127,9 @@ typedef struct eac_options {
   uint8_t atomic;                   /* temporary sibling and rename */
   uint8_t fsync;
   uint8_t verify;
-  uint8_t want_progress; /* collect progress records */
-  uint8_t want_filter;   /* trees: ask which names to leave out of each directory */
+  uint8_t want_progress;    /* collect progress records */
+  uint8_t want_filter;      /* trees: ask which names to leave out of each directory */
+  uint64_t bandwidth_limit; /* bytes a second that all workers write, or send, together; 0: no limit */
 } eac_options;
 
 typedef struct eac_error {

@@ -33,6 +33,7 @@ DEFAULTS = {
     "atomic": False,
     "fsync": False,
     "verify": False,
+    "bandwidth_limit": None,
     "path_map": {},
 }
 
@@ -53,6 +54,7 @@ LEGAL = {
     "atomic": [True, False],
     "fsync": [True, False],
     "verify": [True, False],
+    "bandwidth_limit": [None, 1024, 2**40],
     "path_map": [{}, {"/mnt/a": "/srv/a"}],
 }
 
@@ -74,6 +76,7 @@ ILLEGAL = {
     "atomic": NO_BOOLEAN,
     "fsync": NO_BOOLEAN,
     "verify": NO_BOOLEAN,
+    "bandwidth_limit": [0, 1023, -1, 2**40 + 1, True, 1e6, "1M"],
     "path_map": [None, 1, "a", [("a", "b")], {"": "b"}, {"a": ""}, {"a": 1}, {b"a": b"b"}, {"a\0": "b"}],
 }
 
@@ -137,6 +140,7 @@ def test_illegal_values_are_refused_everywhere_by_name(field, value):
         ("retry_delay", -1, "a number of seconds from 0 to 86400"),
         ("log_level", "x", "DEBUG, INFO, WARNING, ERROR, CRITICAL"),
         ("atomic", 1, "True or False"),
+        ("bandwidth_limit", 0, "None (no limit), or an int of bytes a second from 1024"),
         ("backend", "x", "'auto', 'native', 'portable', None"),
         ("reflink", "x", "'auto', 'always', 'never'"),
     ],
@@ -207,7 +211,9 @@ def test_options_are_kept_until_a_field_is_assigned():
     assert options.buffer_size == 8 * 1024 * 1024
 
 
-@pytest.mark.parametrize("field", ["thread_count", "buffer_size", "reflink", "retry_count", "retry_delay"])
+@pytest.mark.parametrize(
+    "field", ["thread_count", "buffer_size", "reflink", "retry_count", "retry_delay", "bandwidth_limit"]
+)
 def test_options_follow_each_field(field):
     config = Config()
     options_for(config, "none", True)

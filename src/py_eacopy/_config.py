@@ -73,6 +73,11 @@ def _integer(least: int, most: int) -> _Validator:
     return validate
 
 
+def _bandwidth(_: Any, field: "attr.Attribute[Any]", value: Any) -> None:
+    if value is not None and not _is_integer(value, 1024, 2**40):
+        _refuse(field.name, value, "None (no limit), or an int of bytes a second from 1024 to %d" % 2**40)
+
+
 def _compression_level(_: Any, field: "attr.Attribute[Any]", value: Any) -> None:
     if value != "auto" and not _is_integer(value, 0, 22):
         _refuse(field.name, value, 'an int from 0 (none) to 22, or "auto"')
@@ -178,6 +183,8 @@ class Config:
         atomic: write a temporary sibling and rename it, so that a crash leaves the old file or the new one.
         fsync: make each copy durable before it counts as done.
         verify: read source and copy again, and compare.
+        bandwidth_limit: bytes a second that all threads of one call together write, or send and receive through a
+            server, 1024 or more; None: as fast as it goes. Reflinks and hard links move no bytes, and are not limited.
         path_map: prefixes of paths that have another name on the other side, and that name.
     """
 
@@ -199,6 +206,7 @@ class Config:
     atomic: bool = attr.ib(default=False, validator=_boolean)
     fsync: bool = attr.ib(default=False, validator=_boolean)
     verify: bool = attr.ib(default=False, validator=_boolean)
+    bandwidth_limit: Optional[int] = attr.ib(default=None, validator=_bandwidth)
     path_map: Mapping[str, str] = attr.ib(factory=dict, converter=_to_prefixes, validator=_prefixes)
 
     # The CopyOptions of each kind of call, so that copying a small file need not make them anew.
@@ -278,6 +286,10 @@ class Config:
     def with_verify(self, value: bool) -> "Config":
         """A copy with another ``verify``."""
         return self.evolve(verify=value)
+
+    def with_bandwidth_limit(self, value: Optional[int]) -> "Config":
+        """A copy with another ``bandwidth_limit``, in bytes a second."""
+        return self.evolve(bandwidth_limit=value)
 
     def with_path_map(self, value: Mapping[str, str]) -> "Config":
         """A copy with another ``path_map``."""
@@ -376,6 +388,7 @@ def options_for(
             error_strategy=config.error_strategy.value,
             retry_count=config.retry_count,
             retry_delay=float(config.retry_delay),
+            bandwidth_limit=config.bandwidth_limit,
         )
     return options
 

@@ -62,6 +62,7 @@ class EACopy:
         atomic: bool = False,
         fsync: bool = False,
         verify: bool = False,
+        bandwidth_limit: Optional[int] = None,
         path_map: Any = None,
     ) -> None:
         self._closed = False
@@ -82,6 +83,7 @@ class EACopy:
             atomic=atomic,
             fsync=fsync,
             verify=verify,
+            bandwidth_limit=bandwidth_limit,
             path_map={} if path_map is None else path_map,
         )
 

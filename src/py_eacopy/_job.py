@@ -34,6 +34,7 @@ class CopyOptions:
         error_strategy: "raise", "retry" or "ignore".
         retry_count: further tries of a file under "retry".
         retry_delay: seconds between two tries.
+        bandwidth_limit: bytes a second that all workers write, or send, together; None: no limit.
     """
 
     metadata: str = "stat"
@@ -50,6 +51,7 @@ class CopyOptions:
     error_strategy: str = "raise"
     retry_count: int = 3
     retry_delay: float = 1.0
+    bandwidth_limit: Optional[int] = None
 
 
 @attr.s(frozen=True, slots=True, auto_attribs=True, kw_only=True)

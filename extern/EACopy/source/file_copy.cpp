@@ -453,6 +453,7 @@ constexpr uint64_t kDirectLimit = 1u << 20;  // a millisecond or so: nobody wait
 }  // namespace
 
 CopyResult CopySmallFile(const char* source, const char* destination, const Options& options, Failure* failure) {
+  if (options.bandwidth_limit != 0) return CopyResult::kNeedsJob;  // it may take a while
   const Directory& paths = Directory::Paths();
   FileTask task{paths, source, paths, destination, options.follow_symlinks, false, false, kDirectLimit, 1, nullptr};
   platform::Scratch scratch;

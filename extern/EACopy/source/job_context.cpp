@@ -20,7 +20,7 @@ constexpr uint64_t kSmallFile = 256 * 1024;
 class JobMonitor : public FileMonitor {
  public:
   JobMonitor(JobContext& job, Worker& worker, const std::function<std::string()>& source_path)
-      : FileMonitor(job.cancel_flag()), job_(job), counters_(*worker.counters) {
+      : FileMonitor(job.cancel_flag(), job.throttle()), job_(job), counters_(*worker.counters) {
     if (job.options().want_progress) path_ = source_path();
   }
 
@@ -80,6 +80,8 @@ class JobMonitor : public FileMonitor {
 JobContext::JobContext(const Options& options)
     : options_(options),
       umask_(platform::Umask()),
+      throttle_(options.bandwidth_limit == 0 ? nullptr
+                                             : std::make_unique<Throttle>(options.bandwidth_limit, &cancelled_)),
       scheduler_(options.thread_count == 0 ? 1 : options.thread_count,
                  {[this] { return MakeWorker(); }, [this](Task& task, Worker& worker) { RunTask(task, worker); },
                   [this] { events_.NotifyRoom(); }, [this] { events_.NotifyDone(); }}) {}

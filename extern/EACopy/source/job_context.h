@@ -15,6 +15,7 @@
 #include "events.h"
 #include "file_copy.h"
 #include "scheduler.h"
+#include "throttle.h"
 #include "worker.h"
 
 namespace eacopy {
@@ -31,6 +32,8 @@ class JobContext {
   void Cancel();
   bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
   const std::atomic<bool>* cancel_flag() const { return &cancelled_; }
+  // Null when the rate is not limited.
+  Throttle* throttle() const { return throttle_.get(); }
 
   // Tells the coordinator. A file that was stopped by cancelling is told of too, for the state that its destination is
   // in.
@@ -58,6 +61,7 @@ class JobContext {
   const Options options_;
   const uint32_t umask_;
   std::atomic<bool> cancelled_{false};
+  const std::unique_ptr<Throttle> throttle_;
   std::atomic<bool> refuses_items_{false};
   std::mutex cancel_mutex_;
   std::condition_variable cancel_condition_;

@@ -42,7 +42,7 @@ bool WaitForDone(eac_job* job) {
 }  // namespace
 
 TEST(VersionAndCapabilitiesAreTold) {
-  CHECK_EQUAL(eac_abi_version(), 2u);
+  CHECK_EQUAL(eac_abi_version(), 3u);
   const std::string capabilities = eac_capabilities();
   CHECK(capabilities.find("threads") != std::string::npos);
   CHECK(capabilities.find(' ') == std::string::npos);

@@ -21,7 +21,7 @@ from .._server_options import ServerOptions
 from . import native_server
 from .base import Backend, RunningServer
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 if lib.eac_abi_version() != ABI_VERSION:  # pragma: no cover - a stale build
     raise ImportError(
         "py_eacopy._native was built from another version (ABI %d, needed %d): build it again with pip install ."
@@ -63,6 +63,7 @@ def _c_options(options: CopyOptions, want_progress: bool = False, want_filter: b
             "verify": options.verify,
             "want_progress": want_progress,
             "want_filter": want_filter,
+            "bandwidth_limit": options.bandwidth_limit or 0,
         },
     )
 

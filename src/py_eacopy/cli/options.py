@@ -1,6 +1,7 @@
 """The options that several commands have, and the Config that they make."""
 
 import functools
+import re
 from typing import Any, Callable, Dict, Optional, Tuple, Union
 
 import click
@@ -8,6 +9,23 @@ import click
 from .. import Config, ConfigurationError
 
 _Command = Callable[..., Any]
+
+_RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMGT]?)(?:i?B)?(?:/s)?", re.IGNORECASE | re.ASCII)
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def rate(context: click.Context, parameter: click.Parameter, value: Optional[str]) -> Optional[int]:
+    """Makes bytes a second of "500K" and the like."""
+    if value is None:
+        return None
+    found = _RATE.fullmatch(value.strip())
+    if found is None:
+        raise click.BadParameter("%r is not legal: it must be bytes a second, as 500K, 20M or 1.5G" % value)
+    count = int(float(found.group(1)) * _UNITS[found.group(2).upper()])
+    if not 1024 <= count <= 2**40:
+        raise click.BadParameter("%r is not legal: it must be from 1K to 1T a second" % value)
+    return count
+
 
 _OUTPUT = (
     click.option("--quiet", "-q", is_flag=True, help="Show nothing but failures."),
@@ -22,6 +40,12 @@ _COPY = (
     click.option("--atomic", is_flag=True, help="Write beside the destination, then rename."),
     click.option("--fsync", is_flag=True, help="Make every copy durable before it counts as done."),
     click.option("--verify", is_flag=True, help="Read source and copy again, and compare."),
+    click.option(
+        "--bwlimit",
+        metavar="RATE",
+        callback=rate,
+        help="Most bytes a second, of all threads together: 500K, 20M, 1.5G; powers of 1024.",
+    ),
     click.option("--reflink", type=click.Choice(["auto", "always", "never"]), help="Whether to clone."),
 )
 _TOKEN = (
@@ -40,7 +64,8 @@ def copy_options(command: _Command) -> _Command:
     @functools.wraps(command)
     def wrapper(
         threads: Optional[int], backend: Optional[str], retries: int, retry_wait: Optional[float], atomic: bool,
-        fsync: bool, verify: bool, reflink: Optional[str], quiet: bool, as_json: bool, log: Optional[str], **rest: Any,
+        fsync: bool, verify: bool, bwlimit: Optional[int], reflink: Optional[str], quiet: bool, as_json: bool,
+        log: Optional[str], **rest: Any,
     ) -> Any:  # fmt: skip
         # Without further tries the failures are in the report, with all that was done; so it is asked to go on.
         settings: Dict[str, Any] = {
@@ -49,6 +74,7 @@ def copy_options(command: _Command) -> _Command:
             "atomic": atomic,
             "fsync": fsync,
             "verify": verify,
+            "bandwidth_limit": bwlimit,
             "log_level": "info",
         }
         optional = {"thread_count": threads, "backend": backend, "retry_delay": retry_wait, "reflink": reflink}

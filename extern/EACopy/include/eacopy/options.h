@@ -25,6 +25,7 @@ constexpr int kMethodCount = 5;
 struct Options {
   uint64_t buffer_size = 8u << 20;  // most bytes that one read or write moves
   double retry_delay = 1.0;         // seconds
+  uint64_t bandwidth_limit = 0;     // bytes a second that all workers write together; 0: no limit
   uint32_t retry_count = 3;         // further tries under Strategy::kRetry
   uint32_t thread_count = 4;
   Metadata metadata = Metadata::kStat;

@@ -116,7 +116,7 @@ Status Filler::LeaveHole(uint64_t begin, uint64_t end) {
     std::memset(zeros, 0, room);
     for (uint64_t offset = begin; offset < stop; offset += room) {
       const auto count = static_cast<size_t>(std::min<uint64_t>(room, stop - offset));
-      Status status = platform::WriteRange(request_.destination, offset, zeros, count);
+      Status status = WriteAdmitted(request_, offset, zeros, count);
       if (!status.ok()) return status;
       result_.written += count;
     }
@@ -180,9 +180,12 @@ Status Filler::Transfer(Stretch* rest) {
   while (transfers_ && rest->length > 0) {
     if (request_.monitor.cancelled()) return Status::Cancelled();
     uint64_t copied = 0;
+    const uint64_t piece = request_.monitor.Admit(std::min(rest->length, kSharedPiece));
+    if (piece == 0) return Status::Cancelled();
     Status status = platform::TransferRange(request_.reference.handle(), rest->reference, request_.destination,
-                                            rest->start, std::min(rest->length, kSharedPiece), &copied);
+                                            rest->start, piece, &copied);
     if (!status.ok()) return status;
+    request_.monitor.GiveBack(piece - copied);
     transfers_ = copied > 0;
     Reused(copied);
     Advance(rest, copied);
@@ -199,7 +202,7 @@ Status Filler::Write(uint64_t start, uint64_t length) {
     const auto wanted = static_cast<size_t>(std::min<uint64_t>(room, end - start));
     Status status = platform::ReadRange(request_.source, Operation::kRead, start, buffer, wanted, &got);
     if (!status.ok() || got == 0) return status;
-    status = platform::WriteRange(request_.destination, start, buffer, got);
+    status = WriteAdmitted(request_, start, buffer, got);
     if (!status.ok()) return status;
     result_.written += got;
     request_.monitor.Advance(got);
@@ -211,6 +214,19 @@ Status Filler::Write(uint64_t start, uint64_t length) {
 }  // namespace
 
 Status Fill(const FillRequest& request, FillResult* result) { return Filler(request, result).Run(); }
+
+Status WriteAdmitted(const FillRequest& request, uint64_t offset, const char* data, size_t size) {
+  while (size > 0) {
+    const auto piece = static_cast<size_t>(request.monitor.Admit(size));
+    if (piece == 0) return Status::Cancelled();
+    Status status = platform::WriteRange(request.destination, offset, data, piece);
+    if (!status.ok()) return status;
+    offset += piece;
+    data += piece;
+    size -= piece;
+  }
+  return Status();
+}
 
 }  // namespace delta
 }  // namespace eacopy

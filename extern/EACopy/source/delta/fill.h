@@ -30,6 +30,9 @@ struct FillResult {
 
 Status Fill(const FillRequest& request, FillResult* result);
 
+// Writes to the destination, no faster than the job may.
+Status WriteAdmitted(const FillRequest& request, uint64_t offset, const char* data, size_t size);
+
 }  // namespace delta
 }  // namespace eacopy
 

@@ -12,6 +12,7 @@
 
 #include "../net/bytes.h"
 #include "../ranges.h"
+#include "fill.h"
 #include "frames.h"
 
 namespace eacopy {
@@ -122,7 +123,7 @@ class PatchWriter {
   }
 
   Status Append(std::string_view bytes) {
-    Status status = platform::WriteRange(request_.destination, result_.written, bytes.data(), bytes.size());
+    Status status = WriteAdmitted(request_, result_.written, bytes.data(), bytes.size());
     if (status.ok()) result_.written += bytes.size();
     return status;
   }
@@ -220,7 +221,7 @@ class PatchReader {
       Consume(before - rest.size());
       if (content.empty() && before == 0 && !ended) return Damaged(offset_);  // it is cut off
       if (content.size() > end - result_.written) return Damaged(offset_);
-      status = platform::WriteRange(request_.destination, result_.written, content.data(), content.size());
+      status = WriteAdmitted(request_, result_.written, content.data(), content.size());
       if (!status.ok()) return status;
       result_.written += content.size();
       monitor_.Advance(content.size());

@@ -23,8 +23,12 @@ constexpr milliseconds kSlice{40};
 
 Status Violation() { return Status::Of(Kind::kClient, Operation::kReceive); }
 
-ClientChannel::ClientChannel(Socket socket, const Patience& patience, WorkerCounters& counters)
-    : socket_(std::move(socket)), patience_(patience), counters_(counters), last_moved_(steady_clock::now()) {}
+ClientChannel::ClientChannel(Socket socket, const Patience& patience, WorkerCounters& counters, Throttle* throttle)
+    : socket_(std::move(socket)),
+      patience_(patience),
+      counters_(counters),
+      throttle_(throttle),
+      last_moved_(steady_clock::now()) {}
 
 void ClientChannel::UseZstd(int level) {
   unpacks_ = true;
@@ -61,7 +65,7 @@ Status ClientChannel::Pack() {
 
 // What the system takes at once. A failure is left for Move, which knows what the server may have said before.
 void ClientChannel::SendSome() {
-  if (unsent() == 0) return;
+  if (unsent() == 0 || throttle_ != nullptr) return;
   size_t sent = 0;
   if (!socket_.SendNow(std::string_view(out_).substr(sent_), &sent).ok() || sent == 0) return;
   sent_ += sent;
@@ -110,12 +114,26 @@ Status ClientChannel::QueuedHeadAnd(std::string_view content) {
   return Status();
 }
 
+size_t ClientChannel::Admit(size_t wanted, bool sending) {
+  if (throttle_ == nullptr) return wanted;
+  const auto begin = steady_clock::now();
+  const auto admitted = static_cast<size_t>(throttle_->Take(wanted));
+  const auto took = steady_clock::now() - begin;
+  last_moved_ += took;           // it is us who are silent meanwhile
+  if (sending) waited_ += took;  // as for a wire that is as slow as that
+  return admitted;
+}
+
 Status ClientChannel::Move(std::string_view more, size_t* moved_of_more, bool* moved) {
   *moved_of_more = 0;
   size_t sent = 0;
   if (sent_ < out_.size() || !more.empty()) {
     const size_t left = out_.size() - sent_;
-    Status status = socket_.SendNow(std::string_view(out_).substr(sent_), more, &sent);
+    const size_t admitted = Admit(left + more.size(), true);
+    if (admitted == 0) return Status::Cancelled();
+    const std::string_view first = std::string_view(out_).substr(sent_, admitted);
+    Status status = socket_.SendNow(first, more.substr(0, admitted - first.size()), &sent);
+    if (throttle_ != nullptr) throttle_->GiveBack(admitted - sent);
     if (!status.ok()) {
       // What the server said before it hung up is worth more than that it did.
       size_t got = 0;
@@ -137,7 +155,10 @@ Status ClientChannel::Move(std::string_view more, size_t* moved_of_more, bool* m
     WorkerCounters::Add(counters_.bytes_sent, sent);
   }
   size_t got = 0;
-  Status status = inbox_.FillNow(socket_, kReceiveAtOnce, &got);
+  const size_t admitted = Admit(kReceiveAtOnce, false);
+  if (admitted == 0) return Status::Cancelled();
+  Status status = inbox_.FillNow(socket_, admitted, &got);
+  if (throttle_ != nullptr) throttle_->GiveBack(admitted - got);
   if (!status.ok()) return status;
   WorkerCounters::Add(counters_.bytes_received, got);
   *moved = sent != 0 || got != 0;

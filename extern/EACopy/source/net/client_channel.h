@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "../throttle.h"
 #include "../worker.h"
 #include "compression_level.h"
 #include "eacopy/status.h"
@@ -28,7 +29,8 @@ struct Message {
 // For one thread.
 class ClientChannel {
  public:
-  ClientChannel(Socket socket, const Patience& patience, WorkerCounters& counters);
+  // `throttle`: limits what crosses the wire; null: nothing does.
+  ClientChannel(Socket socket, const Patience& patience, WorkerCounters& counters, Throttle* throttle);
 
   const Socket& socket() const { return socket_; }
 
@@ -74,6 +76,8 @@ class ClientChannel {
  private:
   Status Pack();
   void SendSome();
+  // How many bytes may cross the wire now, having waited for that. 0: cancelled.
+  size_t Admit(size_t wanted, bool sending);
   // Waits for the peer, and takes note of its silence.
   Status Wait(std::chrono::milliseconds wait, bool sending);
   Status Move(std::string_view more, size_t* moved_of_more, bool* moved);
@@ -81,6 +85,7 @@ class ClientChannel {
   Socket socket_;
   const Patience patience_;
   WorkerCounters& counters_;
+  Throttle* const throttle_;
   Inbox inbox_;
   std::string out_;
   size_t sent_ = 0;  // of out_

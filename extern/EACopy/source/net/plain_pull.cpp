@@ -33,7 +33,7 @@ constexpr uint32_t kAttributeReparsePoint = 0x400;
 
 class UncountedMonitor : public FileMonitor {
  public:
-  explicit UncountedMonitor(const std::atomic<bool>* cancelled) : FileMonitor(cancelled) {}
+  explicit UncountedMonitor(JobContext& job) : FileMonitor(job.cancel_flag(), job.throttle()) {}
   void Begin(uint64_t) override {}
   void Advance(uint64_t) override {}
   void Finish(uint64_t) override {}
@@ -432,7 +432,7 @@ Status PlainPullLane::CopyItself(const RemoteEntry& entry) {
   Status status = directories_.Make(Parent(entry), &parent, nullptr);
   if (!status.ok()) return Status::FromErrno(status.error_number(), Operation::kOpenDestination);
   const std::string name = Name(entry);
-  UncountedMonitor monitor(remote_.job.cancel_flag());
+  UncountedMonitor monitor(remote_.job);
   FileOutcome outcome;
   Options options = options_;
   options.atomic = true;

@@ -24,7 +24,7 @@ namespace {
 // Counts what CopyFile does, for files that the server leaves to us.
 class UncountedMonitor : public FileMonitor {
  public:
-  explicit UncountedMonitor(const std::atomic<bool>* cancelled) : FileMonitor(cancelled) {}
+  explicit UncountedMonitor(JobContext& job) : FileMonitor(job.cancel_flag(), job.throttle()) {}
   void Begin(uint64_t) override {}
   void Advance(uint64_t) override {}
   void Finish(uint64_t) override {}
@@ -378,7 +378,7 @@ Status PlainPushLane::CopyItself(const SourceEntry& entry, const std::string& ta
       remote_.tree() ? JoinPaths(remote_.remote.local_directory, target) : remote_.remote.local_directory;
   const std::string source = remote_.tree() ? JoinPaths(remote_.source(), entry.path) : remote_.source();
   const platform::Directory& paths = platform::Directory::Paths();
-  UncountedMonitor monitor(remote_.job.cancel_flag());
+  UncountedMonitor monitor(remote_.job);
   FileOutcome outcome;
   Options options = options_;
   options.atomic = true;

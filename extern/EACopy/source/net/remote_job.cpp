@@ -183,7 +183,7 @@ Status RemoteJob::Connect(Worker& worker, uint32_t index, const std::string& net
     return Status::Of(kind, Operation::kConnect, status.error_number());
   }
   Session session;
-  session.channel = std::make_unique<ClientChannel>(std::move(socket), patience, *worker.counters);
+  session.channel = std::make_unique<ClientChannel>(std::move(socket), patience, *worker.counters, job.throttle());
   std::string transcript;
   status = Greet(&session, &transcript, text);
   if (status.ok()) {

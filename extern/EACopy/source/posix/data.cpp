@@ -210,10 +210,13 @@ Status DataCopier::CopyStream(uint64_t offset, uint64_t* end) {
   char* buffer = request_.scratch.Buffer(static_cast<size_t>(std::min(wanted, most)), &room);
   for (;;) {
     if (request_.monitor.cancelled()) return Status::Cancelled();
+    const size_t piece = static_cast<size_t>(request_.monitor.Admit(room));
+    if (piece == 0) return Status::Cancelled();
     const ssize_t got = Uninterrupted([&] {
-      return by_offset ? ::pread(source_, buffer, room, static_cast<off_t>(offset)) : ::read(source_, buffer, room);
+      return by_offset ? ::pread(source_, buffer, piece, static_cast<off_t>(offset)) : ::read(source_, buffer, piece);
     });
     if (got < 0) return LastError(Operation::kRead, offset);
+    request_.monitor.GiveBack(piece - static_cast<size_t>(got));
     *end = offset;
     if (got == 0) return Status();
     for (ssize_t done = 0; done < got;) {
@@ -231,7 +234,7 @@ Status DataCopier::CopyStream(uint64_t offset, uint64_t* end) {
     *end = offset;
     request_.monitor.Advance(static_cast<uint64_t>(got));
     const bool size_is_true = by_offset && request_.source_info.size != 0;
-    if (size_is_true && static_cast<size_t>(got) < room && offset >= request_.source_info.size) return Status();
+    if (size_is_true && static_cast<size_t>(got) < piece && offset >= request_.source_info.size) return Status();
   }
 }
 
@@ -366,11 +369,13 @@ Status DataCopier::CopyRange(uint64_t begin, uint64_t end, Scratch& scratch, uin
     const Method method = method_.load(std::memory_order_relaxed);
 #ifdef __linux__
     if (method == Method::kCopyFileRange || method == Method::kSendfile) {
-      const size_t length = static_cast<size_t>(std::min<uint64_t>(pace.piece(), end - offset));
+      const size_t length = static_cast<size_t>(request_.monitor.Admit(std::min<uint64_t>(pace.piece(), end - offset)));
+      if (length == 0) return Status::Cancelled();
       pace.Start();
       Step step = method == Method::kCopyFileRange ? CopyFileRange(offset, length) : Sendfile(offset, length);
       pace.Stop();
       if (!step.status.ok()) return step.status;
+      request_.monitor.GiveBack(length - step.moved);
       if (step.next_method) {
         Note(method == Method::kCopyFileRange ? Method::kSendfile : Method::kReadWrite);
         continue;
@@ -380,8 +385,11 @@ Status DataCopier::CopyRange(uint64_t begin, uint64_t end, Scratch& scratch, uin
 #endif
     {
       (void)method;
-      Status status = ReadWrite(offset, end - offset, scratch, &moved);
+      const uint64_t length = request_.monitor.Admit(end - offset);
+      if (length == 0) return Status::Cancelled();
+      Status status = ReadWrite(offset, length, scratch, &moved);
       if (!status.ok()) return status;
+      request_.monitor.GiveBack(length - moved);
       if (moved == 0) return Status();  // the source shrank
     }
     offset += moved;
@@ -554,7 +562,8 @@ Status DataCopier::Run(Method* method, uint64_t* size) {
   Status status;
   if (sparse) {
     status = CopyExtents(info.size, size);
-  } else if (request_.thread_count > 1 && info.size >= kSplitMinimum && method_ == Method::kReadWrite) {
+  } else if (request_.thread_count > 1 && info.size >= kSplitMinimum && method_ == Method::kReadWrite &&
+             !request_.monitor.limited()) {
     status = CopyRangeInParallel(0, info.size, size);
   } else {
     status = CopyRange(0, info.size, request_.scratch, size);

@@ -74,15 +74,18 @@ Status DataCopier::CopyStream(uint64_t* end) {
   char* buffer = Buffer(regular ? info.size + 1 : kBufferMaximum, &room);
   for (*end = 0;;) {
     if (request_.monitor.cancelled()) return Status::Cancelled();
+    const size_t piece = static_cast<size_t>(request_.monitor.Admit(room));
+    if (piece == 0) return Status::Cancelled();
     size_t got = 0;
-    const int error = ReadAt(source_, *end, buffer, room, &got);
+    const int error = ReadAt(source_, *end, buffer, piece, &got);
     if (error != 0) return Status::FromErrno(error, Operation::kRead, *end);
+    request_.monitor.GiveBack(piece - got);
     if (got == 0) return Status();
     Status status = Write(*end, buffer, got);
     if (!status.ok()) return status;
     *end += got;
     request_.monitor.Advance(got);
-    if (regular && got < room && *end >= info.size) return Status();
+    if (regular && got < piece && *end >= info.size) return Status();
   }
 }
 
@@ -94,9 +97,11 @@ Status DataCopier::CopyRange(uint64_t begin, uint64_t end, uint64_t* reached) {
   while (*reached < end) {
     if (request_.monitor.cancelled()) return Status::Cancelled();
     size_t got = 0;
-    const size_t wanted = static_cast<size_t>(std::min<uint64_t>(room, end - *reached));
+    const size_t wanted = static_cast<size_t>(request_.monitor.Admit(std::min<uint64_t>(room, end - *reached)));
+    if (wanted == 0) return Status::Cancelled();
     const int error = ReadAt(source_, *reached, buffer, wanted, &got);
     if (error != 0) return Status::FromErrno(error, Operation::kRead, *reached);
+    request_.monitor.GiveBack(wanted - got);
     if (got == 0) return Status();
     Status status = Write(*reached, buffer, got);
     if (!status.ok()) return status;

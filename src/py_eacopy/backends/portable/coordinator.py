@@ -9,6 +9,7 @@ from ..._errors import EACopyError
 from ..._job import CopyJob
 from .failure import Cancelled, CopyFailure
 from .progress import ProgressBoard
+from .throttle import Throttle
 
 #: How often a wait looks whether the job is to stop. Seconds.
 WAIT_STEP = 0.02
@@ -35,6 +36,7 @@ class Coordinator:
         cancelled: everybody is to stop.
         lock: guards what workers share; the coordinator never takes it.
         board: where progress goes; None when nobody wants it.
+        throttle: limits the rate; None when nothing does.
     """
 
     def __init__(self, job: CopyJob, control: Control) -> None:
@@ -44,6 +46,8 @@ class Coordinator:
         self.cancelled = False
         self.lock = threading.Lock()
         self.board = ProgressBoard(control.progress, self._wake) if control.progress is not None else None
+        limit = job.options.bandwidth_limit
+        self.throttle = None if limit is None else Throttle(limit)
         self._trees = job.trees
         self._control = control
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()

@@ -115,14 +115,17 @@ def _stream(source: int, target: int, size: int, buffer_size: int, monitor: Moni
     offset = 0
     while True:
         monitor.operation, monitor.offset = _READ, offset
-        data = os.read(source, wanted)
+        piece = wanted if monitor.throttle is None else monitor.admit(wanted)
+        data = os.read(source, piece)
+        count = len(data)
+        if count < piece:
+            monitor.give_back(piece - count)
         if not data:
             return offset
-        count = len(data)
         write_all(target, data, offset, monitor)
         offset += count
         monitor.advance(count)
-        if size and count < wanted and offset >= size:
+        if size and count < piece and offset >= size:
             return offset
         monitor.check()
 
@@ -157,8 +160,13 @@ class _Transfer:
         while offset < end:
             monitor.check()
             method, move = ladder[-1]
+            wanted = min(self._piece, end - offset)
+            if monitor.throttle is not None:
+                wanted = monitor.admit(wanted)
             start = clock()
-            moved = move(offset, min(self._piece, end - offset))
+            moved = move(offset, wanted)
+            if moved < wanted:
+                monitor.give_back(wanted - moved)
             if moved == 0:
                 # The end of the file, or a file system that does not know better (procfs, overlays); reading tells.
                 if len(ladder) == 1:

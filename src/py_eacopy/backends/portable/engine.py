@@ -34,6 +34,8 @@ class PortableBackend(Backend):
         return system.capabilities() | {name for name, offered in offers.items() if offered}
 
     def copy_file(self, source: bytes, destination: bytes, options: CopyOptions) -> int:
+        if options.bandwidth_limit is not None:
+            return NEEDS_JOB  # it may take a while
         copier = FileCopier(options, Monitor())
         source_name, target_name = os.fsdecode(source), os.fsdecode(destination)
         try:

@@ -3,6 +3,7 @@
 from typing import NoReturn, Optional
 
 from ..._errors import ErrorKind, Operation
+from .throttle import Throttle
 
 
 class Refusal(OSError):
@@ -18,16 +19,30 @@ class Monitor:
 
     Attributes:
         operation, offset: set before each step that may fail, so that one handler can tell what failed.
+        throttle: of the job; None without a limit of its rate.
     """
 
     operation = Operation.NONE
     offset = 0
+    throttle: Optional[Throttle] = None
 
     def begin(self, total: int) -> None:
         """A file of so many bytes is about to be copied."""
 
     def advance(self, count: int) -> None:
         """So many bytes more are at the destination."""
+
+    def admit(self, wanted: int) -> int:
+        """How much of so many bytes may be written now; waits for it where the rate is limited. May raise Cancelled.
+
+        What clones extents writes nothing, and need not ask.
+        """
+        return wanted if self.throttle is None else self.throttle.take(wanted, self.check)
+
+    def give_back(self, count: int) -> None:
+        """So much of what was admitted was not written."""
+        if self.throttle is not None:
+            self.throttle.give_back(count)
 
     def check(self) -> None:
         """Raises Cancelled when the job is to stop."""

@@ -41,6 +41,7 @@ class Worker(Monitor):
 
     def __init__(self, job: "Job") -> None:
         self.job = job
+        self.throttle = job.throttle
         self.copier = FileCopier(job.options, self)
         self.files_found = 0
         self.bytes_found = 0

@@ -8,6 +8,7 @@ import sys
 from typing import Any, Optional
 
 from .. import system
+from ..monitor import Monitor
 
 if sys.platform == "linux":
     import fcntl
@@ -29,10 +30,12 @@ def read_at(descriptor: int, count: int, offset: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def write_at(descriptor: int, data: bytes, offset: int) -> None:
+def write_at(descriptor: int, data: bytes, offset: int, monitor: Monitor) -> None:
+    """Writes all, no faster than the job may."""
     rest = memoryview(data)
     while rest:
-        count = _write_some(descriptor, rest, offset)
+        piece = rest if monitor.throttle is None else rest[: monitor.admit(len(rest))]
+        count = _write_some(descriptor, piece, offset)
         if count == 0:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         rest, offset = rest[count:], offset + count

@@ -185,7 +185,7 @@ class DeltaWriter:
             if not punch_hole(self._target, begin, stop - begin):
                 for offset in range(begin, stop, _PIECE):
                     count = min(_PIECE, stop - offset)
-                    write_at(self._target, bytes(count), offset)
+                    write_at(self._target, bytes(count), offset, self._monitor)
                     self.written += count
         self._monitor.advance(end - begin)
 
@@ -220,7 +220,9 @@ class DeltaWriter:
         start, length, reference = start + shared, length - shared, reference + shared
         while length and self._copies_ranges:
             self._monitor.operation, self._monitor.offset = Operation.COPY, start
-            copied = copy_range(self._reference.descriptor, reference, self._target, start, min(length, _SHARED_PIECE))
+            piece = self._monitor.admit(min(length, _SHARED_PIECE))
+            copied = copy_range(self._reference.descriptor, reference, self._target, start, piece)
+            self._monitor.give_back(piece - copied)
             if not copied:
                 self._copies_ranges = False
                 break
@@ -255,7 +257,7 @@ class DeltaWriter:
             if not data:
                 return
             monitor.operation = Operation.WRITE
-            write_at(self._target, data, start)
+            write_at(self._target, data, start, monitor)
             self.written += len(data)
             monitor.advance(len(data))
             start += len(data)

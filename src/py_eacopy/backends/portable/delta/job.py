@@ -17,6 +17,7 @@ from ..destination import Destination
 from ..failure import Cancelled, CopyFailure
 from ..monitor import Monitor, Refusal
 from ..progress import INTERVAL
+from ..throttle import Throttle
 from . import patch
 from .copying import DeltaWriter, Reference, is_same
 
@@ -35,6 +36,8 @@ class DeltaJob(Monitor):
     def __init__(self, job: CopyJob, control: Control, backend: str) -> None:
         assert job.delta is not None
         self._options, self._delta = job.options, job.delta
+        limit = job.options.bandwidth_limit
+        self.throttle = None if limit is None else Throttle(limit)
         self._control = control
         self._backend = backend
         [(source, destination)] = job.items

@@ -112,7 +112,7 @@ def _decode(reader: "_Reader", header: FrameHeader, prefix: bytes, target: int, 
             if end is not None and written + len(piece) > end:
                 _damaged(monitor)
             monitor.operation, monitor.offset = Operation.WRITE, written
-            write_at(target, piece, written)
+            write_at(target, piece, written, monitor)
             written += len(piece)
             monitor.advance(len(piece))
     except decompressor.error:
@@ -167,7 +167,7 @@ def _prefix_of(begin: int, end: int, reference_size: int) -> Tuple[int, int]:
 
 def _append(patch: int, data: bytes, offset: int, monitor: Monitor) -> int:
     monitor.operation, monitor.offset = Operation.WRITE, offset
-    write_at(patch, data, offset)
+    write_at(patch, data, offset, monitor)
     return offset + len(data)
 
 

@@ -13,6 +13,7 @@ from ...._errors import ErrorKind, Operation
 from ...._job import Remote
 from .. import system
 from ..failure import CopyFailure
+from ..monitor import Monitor
 from . import messages, wire, zstd
 from .channel import Channel
 from .connection import Buffer, Connection, ConnectionEnded, PeerSilent
@@ -178,16 +179,14 @@ class Connector:
     Args:
         remote: the server.
         tree: what is pushed is a tree.
-        check: raises when the job is to stop.
+        monitor: of the job: what raises when it is to stop, and limits its rate.
         closed: told of each connection that was closed.
     """
 
-    def __init__(
-        self, remote: Remote, tree: bool, check: Callable[[], None], closed: Callable[[Session], None]
-    ) -> None:
+    def __init__(self, remote: Remote, tree: bool, monitor: Monitor, closed: Callable[[Session], None]) -> None:
         self._remote = remote
         self._tree = tree
-        self._check = check
+        self._monitor = monitor
         self._closed = closed
         self._lock = threading.Lock()
         self._open = 0
@@ -212,8 +211,8 @@ class Connector:
     def greet(self) -> "tuple[Session, bytes]":
         """Connects, and reads what the server says first, which is returned too. Raises ConnectionLost."""
         remote = self._remote
-        socket = connect(remote.host, remote.port, remote.timeout, self._check)
-        connection = Connection(socket, remote.timeout, duplex=True, tick=self._check)
+        socket = connect(remote.host, remote.port, remote.timeout, self._monitor.check)
+        connection = Connection(socket, remote.timeout, duplex=True, tick=self._monitor.check, monitor=self._monitor)
         with self._lock:
             self._open += 1
         session = Session(connection, "")
@@ -405,7 +404,7 @@ def _why_not(proof: Optional[bytes]) -> str:
 
 def request_report(remote: Remote) -> str:
     """Asks a server for its report. Raises the errors that :func:`py_eacopy.server_report` documents."""
-    connector = Connector(remote, False, lambda: None, lambda session: None)
+    connector = Connector(remote, False, Monitor(), lambda session: None)
     try:
         session, version = connector.greet()
         try:

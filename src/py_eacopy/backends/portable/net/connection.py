@@ -7,6 +7,8 @@ import sys
 import time
 from typing import Any, Callable, ContextManager, Optional, Tuple, Union
 
+from ..monitor import Monitor
+
 if sys.platform == "linux":
     import fcntl
 
@@ -37,10 +39,11 @@ class Connection:
             thing after the other, and would wait for ever for room for its answers.
         tick: called some 20 times a second while it waits; may raise.
         aside: a context that it enters whenever it has to wait for the network.
+        monitor: asked how much may cross the wire, where the rate is limited.
 
     Attributes:
         bytes_sent, bytes_received: so far.
-        waited: seconds spent in waiting until something could be sent.
+        waited: seconds spent in waiting until something could be sent, or might be.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Connection:
         duplex: bool = False,
         tick: Optional[Callable[[], None]] = None,
         aside: Optional[Callable[[], ContextManager[None]]] = None,
+        monitor: Optional[Monitor] = None,
     ) -> None:
         self.silence = silence
         self.bytes_sent = self.bytes_received = 0
@@ -58,6 +62,12 @@ class Connection:
         self._duplex = duplex
         self._tick = tick
         self._aside = aside
+        self._recv: Callable[[int], bytes] = sock.recv
+        self._recv_into: Callable[[memoryview], int] = sock.recv_into
+        self._send: Callable[[memoryview], int] = sock.send
+        if monitor is not None and monitor.throttle is not None:
+            self._monitor = monitor
+            self._recv, self._recv_into, self._send = self._recv_limited, self._recv_into_limited, self._send_limited
         self._buffer = bytearray()
         sock.setblocking(False)
         with contextlib.suppress(OSError):  # neither is vital, and tests use socket pairs
@@ -81,7 +91,7 @@ class Connection:
     def absorb(self) -> bool:
         """Takes in what has come, without waiting. False when nothing has. Raises ConnectionEnded at the end."""
         try:
-            data = self._socket.recv(_READ_SIZE)
+            data = self._recv(_READ_SIZE)
         except (BlockingIOError, InterruptedError):
             return False
         if not data:
@@ -117,7 +127,7 @@ class Connection:
             del self._buffer[:done]
         while done < len(view):
             try:
-                count = self._socket.recv_into(view[done:])
+                count = self._recv_into(view[done:])
             except (BlockingIOError, InterruptedError):
                 if not self._wait(False, self.silence):
                     raise PeerSilent("the peer was silent for too long") from None
@@ -135,7 +145,7 @@ class Connection:
             done = 0
             while done < len(whole):
                 try:
-                    count = self._socket.send(whole[done:])
+                    count = self._send(whole[done:])
                 except (BlockingIOError, InterruptedError):
                     self._wait_for_room()
                     continue
@@ -159,6 +169,37 @@ class Connection:
                 raise PeerSilent("the peer took nothing of what was sent for too long")
         finally:
             self.waited += time.monotonic() - start
+
+    # What it receives and sends with, where the rate is limited --------------------------------------------------
+
+    def _recv_limited(self, most: int) -> bytes:
+        room = self._monitor.admit(most)
+        data = b""
+        try:
+            data = self._socket.recv(room)
+            return data
+        finally:
+            self._monitor.give_back(room - len(data))
+
+    def _recv_into_limited(self, view: memoryview) -> int:
+        room = self._monitor.admit(len(view))
+        count = 0
+        try:
+            count = self._socket.recv_into(view[:room])
+            return count
+        finally:
+            self._monitor.give_back(room - count)
+
+    def _send_limited(self, view: memoryview) -> int:
+        start = time.monotonic()
+        room = self._monitor.admit(len(view))
+        self.waited += time.monotonic() - start
+        count = 0
+        try:
+            count = self._socket.send(view[:room])
+            return count
+        finally:
+            self._monitor.give_back(room - count)
 
     # Waiting and ending ----------------------------------------------------------------------------------------
 

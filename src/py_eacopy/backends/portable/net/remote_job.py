@@ -97,7 +97,7 @@ class RemoteJob(Coordinator):
     def _copy(self, tally: Tally) -> None:
         if self.remote.push:
             check_source(self.source, self.trees, self.options.follow_symlinks)
-        connector = Connector(self.remote, self.trees, tally.check, self.count_wire)
+        connector = Connector(self.remote, self.trees, tally, self.count_wire)
         session = connector.connect(1)
         self.server = session.server
         try:

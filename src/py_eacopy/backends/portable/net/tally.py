@@ -21,6 +21,7 @@ class Tally(Monitor):
 
     def __init__(self, job: "RemoteJob") -> None:
         self.job = job
+        self.throttle = job.throttle
         self.files_found = self.bytes_found = 0
         self.files_copied = self.bytes_copied = 0
         self.files_linked = self.bytes_linked = 0
