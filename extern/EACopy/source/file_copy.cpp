@@ -165,6 +165,7 @@ Status Destination::OpenAtomic(const FileInfo& source_info) {
   const std::string directory = DirectoryPart(name_);
   do {
     status = Create(directory + TemporaryName(), source_info);
+    if (status.ok()) platform::LockTemporary(handle_);
   } while (status.error_number() == EEXIST);
   return status;
 }

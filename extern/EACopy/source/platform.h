@@ -168,6 +168,9 @@ Status CreateFile(const Directory& parent, const char* name, uint32_t mode, Hand
 // Opens an existing file for writing (and reading), following links, without truncating it.
 Status OpenExisting(const Directory& parent, const char* name, bool readable, Handle* out);
 Status Truncate(const Handle& file, uint64_t size);
+// Marks a temporary file as one that is being written, for as long as it is open: who clears up leaves it alone. False:
+// somebody has taken it for dead already. True where files cannot be locked, too.
+bool LockTemporary(const Handle& file);
 Status MakeDirectory(const Directory& parent, const char* name);
 // Makes a link to `target`. `directory` matters on Windows only.
 Status MakeSymlink(const std::string& target, const Directory& parent, const char* name, bool directory);

@@ -28,6 +28,7 @@ Status OpenRoot(const std::string& path, Share* share) {
     return Status::FromErrno(status.error_number() == ENOTDIR ? EEXIST : status.error_number(),
                              Operation::kMakeDirectory);
   }
+  RemoveDeadFilesIn(*root);  // of a pull before this one that was killed
   share->directory = path;
   share->root = std::move(root);
   return Status();

@@ -213,6 +213,7 @@ void PlainPullLane::ListDirectory(const RemoteEntry& directory) {
     Fail(directory, Status::FromErrno(in_the_way ? EEXIST : error_number, Operation::kMakeDirectory), std::string());
     return;
   }
+  if (made.empty() && !directory.path.empty()) RemoveDeadFilesIn(*opened);
   std::string pattern;
   if (!WirePath(directory.path, &pattern)) return;  // it came from the wire
   if (!pattern.empty()) pattern += '\\';

@@ -388,6 +388,7 @@ void PullLane::Take(const Entry& entry) {
     Fail(found.path, Status::FromErrno(in_the_way ? EEXIST : error_number, Operation::kMakeDirectory));
     return;
   }
+  if (made.empty() && !found.path.empty()) RemoveDeadFilesIn(*directory);
   state_.local.Remember(std::move(found));
 }
 

@@ -150,7 +150,7 @@ Status TemporaryFile::Create(OpenDirectory parent, uint32_t mode) {
       if (status.error_number() == EEXIST && tries < 100) continue;
       return WithSpace(status, handle_, 0);
     }
-    if (::flock(handle_.get(), LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) break;
+    if (platform::LockTemporary(handle_)) break;
     handle_.Close();  // somebody who clears up took it for dead
   }
   parent_ = std::move(parent);
@@ -325,6 +325,14 @@ void RemoveDeadFiles(const platform::Directory& root, const std::atomic<bool>& s
     } else if (levels.size() < kDeepest && IsDirectory(level, i)) {
       enter(level.directory, name);
     }
+  }
+}
+
+void RemoveDeadFilesIn(const platform::Directory& directory) {
+  platform::Listing names;
+  if (!ListAgain(directory, &names).ok()) return;
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (IsTemporaryName(names.name(i))) RemoveIfDead(directory, names.name(i));
   }
 }
 

@@ -85,6 +85,9 @@ bool EqualAttributes(std::string_view a, std::string_view b);
 // just now are left alone, and counted in *young.
 void RemoveDeadFiles(const platform::Directory& root, const std::atomic<bool>& stop, size_t* removed, size_t* young);
 
+// The same in one directory alone. Its descriptor's position is moved.
+void RemoveDeadFilesIn(const platform::Directory& directory);
+
 // Removes everything in a directory, and not the directory itself; no symbolic link is followed.
 Status RemoveContents(const platform::Directory& directory, const std::atomic<bool>& stop);
 

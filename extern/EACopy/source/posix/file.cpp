@@ -1,8 +1,11 @@
 // Files: opening, creating, truncating, making durable.
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
+
+#include <cerrno>
 
 #include "internal.h"
 
@@ -58,6 +61,8 @@ Status Truncate(const Handle& file, uint64_t size) {
   }
   return Status();
 }
+
+bool LockTemporary(const Handle& file) { return ::flock(file.get(), LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK; }
 
 static Status SyncDescriptor(int descriptor) {
 #ifdef __APPLE__

@@ -102,6 +102,9 @@ Status Truncate(const Handle& file, uint64_t size) {
   return MakeStatus(SetSize(file.get(), size), Operation::kTruncate, size);
 }
 
+// What is open cannot be removed by others.
+bool LockTemporary(const Handle& /*file*/) { return true; }
+
 int ReadAt(HANDLE handle, uint64_t offset, char* buffer, size_t size, size_t* got) {
   OVERLAPPED at = At(offset);
   DWORD moved = 0;

@@ -127,6 +127,7 @@ class Destination:
                 self._create(os.path.join(head, ".eacopy-%s.tmp" % os.urandom(8).hex()), source_info)
             except FileExistsError:
                 continue
+            system.lock(self.descriptor)  # what nobody has locked is taken for left behind
 
     def _open_in_place(self, source_info: os.stat_result) -> None:
         """Opens what is there already. Leaves no descriptor when it is a directory."""

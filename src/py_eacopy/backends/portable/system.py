@@ -86,6 +86,19 @@ def close_quietly(descriptor: int) -> None:
         pass
 
 
+def lock(descriptor: int) -> bool:
+    """Locks a file for as long as it is open. False: somebody else has. True where there are no locks, too."""
+    if sys.platform == "win32":
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def sync(descriptor: int) -> None:
     """Makes an open file or directory durable."""
     if sys.platform == "darwin":

@@ -16,6 +16,7 @@ from ..destination import exists
 from ..directory import Directory
 from ..failure import CopyFailure
 from ..metadata import Attributes, set_metadata, write_attributes
+from .store import remove_dead_files_in
 from .tally import Tally
 
 _OPEN, _MAKE = Operation.OPEN_DESTINATION, Operation.MAKE_DIRECTORY
@@ -89,6 +90,7 @@ class Landing:
             directory, _ = self._cache.open(None, system.long_path(path), follow=True)
         except OSError as error:
             raise CopyFailure(error.errno or errno.EIO, tally.operation, state=DestinationState.ABSENT) from None
+        self._remove_dead_files(directory)
         self._cache.unpin(directory)
         self._places[""] = Place("", directory)
 
@@ -132,9 +134,16 @@ class Landing:
             tally.fail(CopyFailure(error.errno or errno.EIO, _MAKE, state=state), path)
             self._failed.add(path)
             return
+        if not made:
+            self._remove_dead_files(directory)
         cache.unpin(directory)
         place = self._places[path] = Place(path, directory)
         place.metadata = metadata
+
+    def _remove_dead_files(self, directory: Directory) -> None:
+        """What a pull before this one left there that was killed."""
+        if directory.descriptor is not None:
+            remove_dead_files_in(directory.descriptor)
 
     def finish(self) -> None:
         """Sets the directories' metadata, from the deepest up, when all else is there."""
@@ -259,6 +268,9 @@ class Arrival:
             except FileExistsError:
                 continue
             self._temporary = temporary
+            if not system.lock(self._descriptor):  # somebody who clears up took it for dead
+                system.close_quietly(self._descriptor)
+                self._descriptor = -1
 
     def write(self, data: Union[bytes, memoryview]) -> None:
         """Raises OSError."""

@@ -22,9 +22,6 @@ from ..monitor import Monitor
 from .messages import MODE_UNKNOWN
 from .open_directories import OpenDirectory, is_regular, patiently
 
-if sys.platform != "win32":
-    import fcntl
-
 _TEMPORARY_NAME = re.compile(rb"\.eacopy-[0-9a-f]{16}\.tmp")
 #: A file without a byte that is younger may be one that its writer has not locked yet; in seconds.
 _YOUNG = 2.0
@@ -81,7 +78,7 @@ class TemporaryFile:
                 descriptor = patiently(lambda: os.open(self._name, flags, mode, dir_fd=directory.descriptor))
             except FileExistsError:
                 continue
-            if lock(descriptor):
+            if system.lock(descriptor):
                 self.descriptor = descriptor
             else:
                 system.close_quietly(descriptor)  # somebody who clears up took it for dead
@@ -192,19 +189,6 @@ class TemporaryFile:
             with contextlib.suppress(OSError):
                 os.unlink(self._name, dir_fd=self._directory.descriptor)
             system.close_quietly(descriptor)
-
-
-def lock(descriptor: int) -> bool:
-    """Locks a file for as long as it is open. False: somebody else has. True where there are no locks, too."""
-    if sys.platform == "win32":
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def extents(source: int, size: int) -> List[Tuple[int, int]]:
@@ -380,6 +364,23 @@ def remove_dead_files(root: int, stop: Callable[[], bool]) -> Tuple[int, int]:
     return removed, young
 
 
+def remove_dead_files_in(directory: int) -> None:
+    """The same in one open directory alone."""
+    try:
+        descriptor = os.open(".", system.DIRECTORY_FLAGS, dir_fd=directory)
+    except OSError:
+        return
+    try:
+        with os.scandir(descriptor) as entries:
+            names = [os.fsencode(entry.name) for entry in entries]
+        for name in filter(is_temporary_name, names):
+            _remove_if_dead(descriptor, name)
+    except OSError:
+        pass
+    finally:
+        system.close_quietly(descriptor)
+
+
 def _open_below(root: int, path: bytes) -> int:
     descriptor = root
     for name in path.split(b"/"):
@@ -411,7 +412,7 @@ def _remove_if_dead(directory: int, name: bytes) -> Optional[bool]:
             descriptor = os.open(name, system.READ_FLAGS | system.O_NOFOLLOW, dir_fd=directory)
             try:
                 # Locked now: nobody writes it. The name may be another file's by now.
-                if not lock(descriptor) or not same_file(os.fstat(descriptor), info):
+                if not system.lock(descriptor) or not same_file(os.fstat(descriptor), info):
                     return False
                 os.unlink(name, dir_fd=directory)
                 return True
