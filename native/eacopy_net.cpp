@@ -13,6 +13,7 @@
 
 namespace {
 
+static_assert(EAC_DELTA_ALWAYS == static_cast<int>(eacopy::DeltaMode::kAlways));
 static_assert(EAC_LINK_NEVER == static_cast<int>(eacopy::LinkMode::kNever));
 
 std::string Bytes(const uint8_t* data, size_t size) {
@@ -32,6 +33,8 @@ eacopy::Remote FromC(const eac_remote& c) {
   remote.directory = Text(c.directory);
   remote.local_directory = Text(c.local_directory);
   remote.token = Bytes(c.token, c.token_size);
+  remote.delta = static_cast<eacopy::DeltaMode>(c.delta);
+  remote.reference = Text(c.reference);
   return remote;
 }
 

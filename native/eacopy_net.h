@@ -12,6 +12,12 @@ extern "C" {
 
 /* cdef: begin */
 
+enum eac_delta_mode {
+  EAC_DELTA_NEVER = 0,
+  EAC_DELTA_AUTO = 1,  /* for large files of which the other side has an older version, where both sides can */
+  EAC_DELTA_ALWAYS = 2 /* for small ones too; that one side cannot is an error */
+};
+
 /* A server through which a job copies one item. */
 typedef struct eac_remote {
   const char *host; /* name or address */
@@ -24,6 +30,8 @@ typedef struct eac_remote {
   const char *local_directory; /* the same place as this machine sees it, or NULL */
   const uint8_t *token;        /* NULL: none */
   size_t token_size;
+  uint8_t delta;         /* eac_delta_mode */
+  const char *reference; /* of one file: the path of the older version that is here; NULL: none */
 } eac_remote;
 
 enum eac_link_mode { EAC_LINK_AUTO = 0, EAC_LINK_HARD = 1, EAC_LINK_REFLINK = 2, EAC_LINK_NEVER = 3 };

@@ -67,6 +67,9 @@ class Remote:
         level: zstd: 0 none, 1 to 22, -1 adapts to the wire.
         timeout: seconds that the server may be silent.
         plain: speak plain v20 even to a server that knows more.
+        delta: whether only what differs from an older version is to go over the wire: 0 never, 1 for large files where
+            both sides can, 2 always.
+        reference: of one file: the path of the older version that this machine has.
     """
 
     host: str
@@ -78,6 +81,8 @@ class Remote:
     level: int = 0
     timeout: float = 30.0
     plain: bool = False
+    delta: int = 0
+    reference: Optional[bytes] = None
 
 
 @attr.s(frozen=True, slots=True, auto_attribs=True, kw_only=True)

@@ -154,6 +154,7 @@ def _new_remote_job(options: Any, remote: Remote) -> Any:
     local_directory = ffi.NULL if remote.local_directory is None else ffi.new("char[]", remote.local_directory)
     token = b"" if remote.token is None else remote.token.encode("utf-8", "surrogatepass")
     c_token = ffi.NULL if remote.token is None else ffi.new("uint8_t[]", token)
+    reference = ffi.NULL if remote.reference is None else ffi.new("char[]", remote.reference)
     c_remote = ffi.new(
         "eac_remote *",
         {
@@ -167,6 +168,8 @@ def _new_remote_job(options: Any, remote: Remote) -> Any:
             "local_directory": local_directory,
             "token": c_token,
             "token_size": len(token),
+            "delta": remote.delta,
+            "reference": reference,
         },
     )
     return lib.eac_job_new_remote(options, c_remote)

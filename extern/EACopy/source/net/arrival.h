@@ -21,6 +21,8 @@ class Arrival {
 
   void Write(std::string_view bytes);
   void Hole(uint64_t length);
+  // So much would have come if it had not failed.
+  void Skip(uint64_t length) { size_ += length; }
   uint64_t size() const { return size_; }
   // Of the data; holes do not count.
   uint32_t crc() const { return crc_; }
@@ -28,6 +30,7 @@ class Arrival {
   Md5Digest md5();
 
   void Fail(const Status& status);
+  bool failed() const { return !status_.ok(); }
   // Gives it its name. `verify`: reads it again first.
   Status Finish(std::string_view name, const NewMetadata& metadata, bool verify);
 

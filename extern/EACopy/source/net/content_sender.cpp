@@ -151,7 +151,7 @@ Status ContentSender::Abandon_(uint32_t index, const Status& status, std::string
   return AfterMessage();
 }
 
-Status ContentSender::SendFile(uint32_t index, std::string_view path) {
+Status ContentSender::SendFile(uint32_t index, std::string_view path, const delta::Signatures* older) {
   if (path.empty() || !IsFreePath(path)) {
     return Abandon_(index, Status::Of(Kind::kInvalidArgument, Operation::kOpenSource, EINVAL), path);
   }
@@ -167,8 +167,8 @@ Status ContentSender::SendFile(uint32_t index, std::string_view path) {
   if (!status.ok()) return Abandon_(index, status, path);
   if (!buffer_) buffer_.reset(new char[kChunk]);
   bool done = false;
-  status = SendSmall(index, file, info, &done);
-  if (status.ok() && !done) status = SendLarge(index, file, info);
+  if (older == nullptr) status = SendSmall(index, file, info, &done);
+  if (status.ok() && !done) status = SendLarge(index, file, info, older);
   return status;
 }
 
@@ -199,16 +199,26 @@ Status ContentSender::SendData(std::string_view bytes) {
   return AfterMessage();
 }
 
-Status ContentSender::SendLarge(uint32_t index, const platform::Handle& file, const FileInfo& info) {
+Status ContentSender::SendLarge(uint32_t index, const platform::Handle& file, const FileInfo& info,
+                                const delta::Signatures* older) {
   const Witness witness(file, info);
   EncodeBegin(&messages(), Begin{index, ToNanoseconds(info.modified), info.size});
   const bool sparse = info.allocated + info.block_size < info.size;
+  std::optional<delta::BlockFinder> finder;
+  if (older != nullptr) finder.emplace(*older);
+  const delta::BlockFinder::Take send_part = [this](const delta::BlockFinder::Part& part) {
+    if (!part.bytes.empty()) return SendData(part.bytes);
+    EncodeReuse(&messages(), Reuse{part.offset, part.length});
+    return AfterMessage();
+  };
   uint32_t crc = 0;
   uint64_t offset = 0;
   while (offset < info.size) {
     uint64_t begin = offset, end = info.size;
     if (sparse) FindData(file.get(), offset, info.size, &begin, &end);
     if (begin > offset) {
+      Status status = finder ? finder->Finish(false, send_part) : Status();
+      if (!status.ok()) return status;
       EncodeHole(&messages(), begin - offset);
       offset = begin;
     }
@@ -222,11 +232,14 @@ Status ContentSender::SendLarge(uint32_t index, const platform::Handle& file, co
         return Abandon_(index, Status::FromErrno(0, Operation::kRead, offset + static_cast<uint64_t>(got)), {});
       }
       crc = Crc32(crc, buffer_.get(), wanted);
-      Status status = SendData(std::string_view(buffer_.get(), wanted));
+      const std::string_view bytes(buffer_.get(), wanted);
+      Status status = finder ? finder->Add(bytes, send_part) : SendData(bytes);
       if (!status.ok()) return status;
       offset += wanted;
     }
   }
+  Status status = finder ? finder->Finish(true, send_part) : Status();
+  if (!status.ok()) return status;
   const bool changed = !witness.Unchanged();
   EncodeEnd(&messages(), End{crc, changed ? kChangedWhileRead : uint8_t{0}});
   Count(&context_.totals.files_sent);

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "../delta/signatures.h"
 #include "../platform.h"
 #include "compression_level.h"
 #include "eacopy/status.h"
@@ -26,7 +27,8 @@ class ContentSender {
 
   // From the next file on: 0, 1 to 22, or kAdaptive.
   Status SetLevel(uint8_t level);
-  Status SendFile(uint32_t index, std::string_view path);
+  // `older`: what of it the client has already, or null.
+  Status SendFile(uint32_t index, std::string_view path, const delta::Signatures* older);
   // What was sent so far is on its way afterwards.
   Status Finish();
 
@@ -34,7 +36,8 @@ class ContentSender {
 
  private:
   Status SendSmall(uint32_t index, const platform::Handle& file, const platform::FileInfo& info, bool* done);
-  Status SendLarge(uint32_t index, const platform::Handle& file, const platform::FileInfo& info);
+  Status SendLarge(uint32_t index, const platform::Handle& file, const platform::FileInfo& info,
+                   const delta::Signatures* older);
   Status SendData(std::string_view bytes);
   Status Abandon_(uint32_t index, const Status& status, std::string_view path);
   Status Pack();

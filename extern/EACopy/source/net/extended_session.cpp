@@ -14,6 +14,7 @@ namespace net {
 namespace {
 
 constexpr size_t kMaxResults = 60 * 1024;
+constexpr size_t kMostOlderVersions = 64;  // that are held open
 constexpr size_t kHelloSize = 4 + 4 + sizeof(Nonce);
 
 Status Denied() { return Status::Of(Kind::kPermissionDenied, Operation::kAuthenticate); }
@@ -54,6 +55,7 @@ void ExtendedSession::SayGoodbye(const Status& status) {
 Status ExtendedSession::Run() {
   Status status = SetUp();
   if (status.ok()) status = Loop();
+  delta_.reset();
   arrival_.reset();
   const bool silent = status.operation() == Operation::kSend || status.cancelled() || peer_.broken();
   if (!status.ok() && !silent) SayGoodbye(status);
@@ -93,7 +95,9 @@ Status ExtendedSession::SetUp() {
   Hello welcome;
   welcome.capabilities = kCapabilityModes | kCapabilitySymlinks | kCapabilityAttributes;
   if (context_.options.compression && ZstdAvailable()) welcome.capabilities |= kCapabilityZstd;
+  if (context_.options.delta) welcome.capabilities |= kCapabilityDelta;
   welcome.capabilities &= hello.capabilities;
+  if ((welcome.capabilities & kCapabilityZstd) == 0) welcome.capabilities &= ~uint32_t{kCapabilityDelta};
   capabilities_ = welcome.capabilities;
   platform::RandomBytes(welcome.nonce.data(), welcome.nonce.size());
   welcome.connections = context_.options.thread_count;
@@ -286,6 +290,14 @@ Status ExtendedSession::Handle(MessageType type, std::string_view payload, bool 
       return HandleFetch(payload);
     case MessageType::kList:
       return HandleList(payload);
+    case MessageType::kReuse:
+      return HandleReuse(payload);
+    case MessageType::kPatchData:
+      return HandlePatchData(payload);
+    case MessageType::kFetchDelta:
+      return HandleFetchDelta(payload);
+    case MessageType::kSignatures:
+      return HandleSignatures(payload);
     case MessageType::kGoodbye:
       finished_ = true;
       return Status();
@@ -445,6 +457,7 @@ Status ExtendedSession::OfferFile(uint32_t index, const Entry& entry) {
   wanted.mtime = entry.mtime;
   wanted.atime = entry.atime;
   wanted.size = entry.size;
+  wanted.reference = entry.reference;
   Status status;
   const OpenDirectory parent = ParentFor(entry.path, &status);
   if (!status.ok()) return status;
@@ -471,8 +484,46 @@ Status ExtendedSession::OfferFile(uint32_t index, const Entry& entry) {
       break;
   }
   wanted.digest = context_.options.use_hash && file.metadata.set_times && wanted.size > 0;
-  AddResult(index, wanted.digest ? ResultCode::kSendDigest : ResultCode::kSend);
+  if (!wanted.digest) return AskForContent(index, std::move(wanted), parent);
+  AddResult(index, ResultCode::kSendDigest);
   wanted_.emplace(index, std::move(wanted));
+  return Status();
+}
+
+// As far as it is not there in an older version.
+Status ExtendedSession::AskForContent(uint32_t index, Wanted wanted, const OpenDirectory& parent) {
+  ResultCode code = ResultCode::kSend;
+  const bool delta = (wanted.flags & kEntryDelta) != 0 && (capabilities_ & kCapabilityDelta) != 0;
+  if (delta && wanted.size > 0 && older_.size() < kMostOlderVersions) {
+    Status status = ChooseDelta(index, wanted, parent, &code);
+    if (!status.ok()) return status;
+  }
+  AddResult(index, code);
+  wanted_.emplace(index, std::move(wanted));
+  return Status();
+}
+
+// A failure is one of the connection.
+Status ExtendedSession::ChooseDelta(uint32_t index, const Wanted& wanted, const OpenDirectory& parent,
+                                    ResultCode* code) {
+  OlderVersion older;
+  if (!older.Open(*parent, std::string(NameOf(wanted.path)).c_str(), false).ok()) return Status();
+  const bool has_reference = (wanted.flags & kEntryReference) != 0 && older.size() <= kMostPatched &&
+                             wanted.size <= kMostPatched && older.Compare(wanted.reference, &context_.stopping).ok();
+  if (has_reference) {
+    *code = ResultCode::kSendPatch;
+  } else if (older.IsLike(wanted.size)) {
+    FinishResults();
+    Status sent;
+    const Status status = older.TellSignatures(index, &context_.stopping, &peer_.out(), [&] {
+      sent = peer_.FlushIfLarge();
+      return sent;
+    });
+    if (!sent.ok()) return sent;
+    // What was told of a file that could not be read to its end is of no use to the client.
+    if (status.ok()) *code = ResultCode::kSendDelta;
+  }
+  if (*code != ResultCode::kSend) older_.emplace(index, std::move(older));
   return Status();
 }
 
@@ -561,6 +612,7 @@ Status ExtendedSession::HandleBody(std::string_view payload) {
   arrival->Write(body.content);
   if (arrival->crc() != body.crc) return Violation("content with another checksum");
   FinishArrival(body.index, wanted, *arrival, (body.flags & kChangedWhileRead) != 0);
+  older_.erase(body.index);
   return Status();
 }
 
@@ -573,6 +625,8 @@ Status ExtendedSession::HandleBegin(std::string_view payload) {
   arrival_ = StartArrival(found->second);
   arriving_ = begin.index;
   arriving_size_ = begin.size;
+  const auto older = older_.find(begin.index);
+  if (older != older_.end()) delta_ = std::make_unique<DeltaArrival>(*arrival_, older->second);
   return Status();
 }
 
@@ -590,17 +644,40 @@ Status ExtendedSession::HandleHole(std::string_view payload) {
   return Status();
 }
 
+Status ExtendedSession::HandleReuse(std::string_view payload) {
+  Reuse reuse;
+  if (!DecodeReuse(payload, &reuse)) return Violation("a damaged Reuse");
+  if (!delta_ || reuse.length > arriving_size_ - arrival_->size() || !delta_->Reuse(reuse, context_.stopping)) {
+    return Violation("a Reuse of what there is not");
+  }
+  return Status();
+}
+
+Status ExtendedSession::HandlePatchData(std::string_view payload) {
+  if (!delta_ || !delta_->Patch(payload, arriving_size_, context_.stopping)) {
+    return Violation("a patch that nobody asked for");
+  }
+  return Status();
+}
+
 Status ExtendedSession::HandleEnd(std::string_view payload) {
   End end;
   if (!DecodeEnd(payload, &end)) return Violation("a damaged End");
   if (!arrival_) return Violation("the end of a file that has not begun");
-  if (arrival_->size() != arriving_size_) return Violation("less content than was announced");
-  if (arrival_->crc() != end.crc) return Violation("content with another checksum");
+  const bool by_delta = delta_ && delta_->used();
+  if (by_delta) {
+    if (arrival_->size() != arriving_size_ || arrival_->crc() != end.crc) delta_->Fail();
+  } else {
+    if (arrival_->size() != arriving_size_) return Violation("less content than was announced");
+    if (arrival_->crc() != end.crc) return Violation("content with another checksum");
+  }
   const auto found = wanted_.find(arriving_);
   const Wanted wanted = std::move(found->second);
   wanted_.erase(found);
   FinishArrival(arriving_, wanted, *arrival_, (end.flags & kChangedWhileRead) != 0);
+  delta_.reset();
   arrival_.reset();
+  older_.erase(arriving_);
   return Status();
 }
 
@@ -610,7 +687,9 @@ Status ExtendedSession::HandleAbandon(std::string_view payload) {
   const auto found = wanted_.find(abandon.index);
   if (found == wanted_.end() || (arrival_ && arriving_ != abandon.index))
     return Violation("content that nobody asked for");
+  delta_.reset();
   arrival_.reset();
+  older_.erase(abandon.index);
   AddFailure(abandon.index, FromErrorView(abandon.error), abandon.error.path, abandon.error.text);
   wanted_.erase(found);
   return Status();
@@ -628,9 +707,10 @@ Status ExtendedSession::HandleDigest(std::string_view payload) {
     status = workspace_.known_files().DecideByDigest(OfferedFrom(found->second), parent, digest.digest, &decision);
   }
   if (status.ok() && decision == Decision::kSend) {
-    found->second.digest = false;
-    AddResult(digest.index, ResultCode::kSend);
-    return Status();
+    Wanted wanted = std::move(found->second);
+    wanted.digest = false;
+    wanted_.erase(found);
+    return AskForContent(digest.index, std::move(wanted), parent);
   }
   if (status.ok()) {
     AddResult(digest.index, ResultCode::kLinked);
@@ -647,6 +727,7 @@ Status ExtendedSession::HandleFetch(std::string_view payload) {
   Reader reader(payload);
   uint32_t first = 0, count = 0;
   uint8_t level = 0;
+  if (fetched_) return Violation("a message that was not due");
   if (!TakeFetchHead(&reader, &first, &count, &level)) return Violation("a damaged Fetch");
   if (level > 22 && level != kAdaptive) return Violation("a level that zstd does not have");
   if (uint64_t{first} + count > UINT32_MAX) return Violation("an index that is too large");
@@ -660,15 +741,39 @@ Status ExtendedSession::HandleFetch(std::string_view payload) {
   Status status = sender_->SetLevel(level);
   if (!status.ok()) return status;
   for (uint32_t i = 0; i < count; ++i) {
-    status = sender_->SendFile(first + i, paths[i]);
+    status = sender_->SendFile(first + i, paths[i], nullptr);
     if (!status.ok()) return status;
   }
   return Status();
 }
 
+Status ExtendedSession::HandleFetchDelta(std::string_view payload) {
+  FetchDelta fetch;
+  if ((capabilities_ & kCapabilityDelta) == 0 || fetched_) return Violation("a message that was not due");
+  if (!DecodeFetchDelta(payload, &fetch)) return Violation("a damaged FetchDelta");
+  if (fetch.level > 22 && fetch.level != kAdaptive) return Violation("a level that zstd does not have");
+  fetched_ = FetchedDelta{fetch.index, fetch.level, std::string(fetch.path), nullptr};
+  return Status();
+}
+
+Status ExtendedSession::HandleSignatures(std::string_view payload) {
+  SignaturesMessage message;
+  if (!fetched_ || !DecodeSignatures(payload, &message) || message.index != fetched_->index ||
+      !AddSignatures(message, &fetched_->signatures)) {
+    return Violation("signatures that were not due");
+  }
+  if (!fetched_->signatures->complete()) return Status();
+  const FetchedDelta fetched = std::move(*fetched_);
+  fetched_.reset();
+  FinishResults();
+  Status status = sender_->SetLevel(fetched.level);
+  return status.ok() ? sender_->SendFile(fetched.index, fetched.path, fetched.signatures.get()) : status;
+}
+
 Status ExtendedSession::HandleList(std::string_view payload) {
   List list;
   if (!DecodeList(payload, &list)) return Violation("a damaged List");
+  if (fetched_) return Violation("a message that was not due");
   FinishResults();
   return sender_->SendListing(list);
 }

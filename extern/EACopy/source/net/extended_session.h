@@ -14,6 +14,7 @@
 #include "content_sender.h"
 #include "eacopy/status.h"
 #include "messages.h"
+#include "older_version.h"
 #include "peer.h"
 #include "security_file.h"
 #include "server_context.h"
@@ -41,6 +42,7 @@ class ExtendedSession {
     int64_t mtime = 0;
     int64_t atime = 0;
     uint64_t size = 0;
+    ReferenceDigest reference;
     bool digest = false;  // not the content yet
   };
   using WantedFiles = std::unordered_map<uint32_t, Wanted>;
@@ -63,17 +65,23 @@ class ExtendedSession {
   Status Handle(MessageType type, std::string_view payload, bool packed);
   Status HandleOffer(std::string_view payload);
   Status OfferFile(uint32_t index, const Entry& entry);
+  Status AskForContent(uint32_t index, Wanted wanted, const OpenDirectory& parent);
+  Status ChooseDelta(uint32_t index, const Wanted& wanted, const OpenDirectory& parent, ResultCode* code);
   Status OfferDirectory(const Entry& entry, ResultCode* code);
   Status OfferSymlink(const Entry& entry, ResultCode* code);
   Status HandleBody(std::string_view payload);
   Status HandleBegin(std::string_view payload);
   Status HandleData(std::string_view bytes);
   Status HandleHole(std::string_view payload);
+  Status HandleReuse(std::string_view payload);
+  Status HandlePatchData(std::string_view payload);
   Status HandleEnd(std::string_view payload);
   Status HandleAbandon(std::string_view payload);
   Status HandleDigest(std::string_view payload);
   Status HandlePacked(std::string_view payload);
   Status HandleFetch(std::string_view payload);
+  Status HandleFetchDelta(std::string_view payload);
+  Status HandleSignatures(std::string_view payload);
   Status HandleList(std::string_view payload);
   Status HandlePlainCommand();
 
@@ -107,6 +115,17 @@ class ExtendedSession {
   std::unique_ptr<Arrival> arrival_;  // between Begin and End
   uint32_t arriving_ = 0;
   uint64_t arriving_size_ = 0;
+  std::unordered_map<uint32_t, OlderVersion> older_;  // of files that may come as a delta
+  std::unique_ptr<DeltaArrival> delta_;               // between Begin and End of such a file
+
+  // A file that was asked for as a delta, until all signatures of what the client has are there.
+  struct FetchedDelta {
+    uint32_t index = 0;
+    uint8_t level = 0;
+    std::string path;
+    std::unique_ptr<delta::Signatures> signatures;
+  };
+  std::optional<FetchedDelta> fetched_;
 
   Decompressor decompressor_;
   std::unique_ptr<ContentSender> sender_;

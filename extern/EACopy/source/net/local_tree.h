@@ -26,6 +26,7 @@ struct RemoteEntry {
   uint64_t size = 0;
   std::string attributes;  // encoded
   uint32_t tries = 0;
+  bool whole = false;  // not as a delta any more
 };
 
 class LocalTree {

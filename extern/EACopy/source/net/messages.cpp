@@ -93,6 +93,10 @@ void PutEntry(std::string* out, const Entry& entry) {
   PutBytes(out, entry.path);
   if (entry.type == EntryType::kSymlink) PutString16(out, entry.target);
   PutBytes(out, entry.attributes);
+  if ((entry.flags & kEntryReference) != 0) {
+    PutNumber<uint64_t>(out, entry.reference.size);
+    PutArray(out, entry.reference.md5);
+  }
 }
 
 void PutResult(std::string* out, const Result& result) {
@@ -233,6 +237,38 @@ void EncodeGoodbye(std::string* out, const ErrorView& error) {
   EndMessage(out, begin);
 }
 
+void EncodeSignaturesHead(std::string* out, const SignaturesMessage& signatures, size_t blocks) {
+  const size_t begin = BeginMessage(out, MessageType::kSignatures);
+  PutNumber<uint32_t>(out, signatures.index);
+  PutNumber<uint32_t>(out, signatures.block_size);
+  PutNumber<uint64_t>(out, signatures.file_size);
+  PutNumber<uint32_t>(out, signatures.salt);
+  PutNumber<uint32_t>(out, signatures.first);
+  EndHead(out, begin, blocks * kSignatureSize);
+}
+
+void EncodeReuse(std::string* out, const Reuse& reuse) {
+  const size_t begin = BeginMessage(out, MessageType::kReuse);
+  PutNumber<uint64_t>(out, reuse.offset);
+  PutNumber<uint64_t>(out, reuse.length);
+  EndMessage(out, begin);
+}
+
+void EncodePatchData(std::string* out, std::string_view bytes) {
+  const size_t begin = BeginMessage(out, MessageType::kPatchData);
+  PutBytes(out, bytes);
+  EndMessage(out, begin);
+}
+
+void EncodeFetchDelta(std::string* out, const FetchDelta& fetch) {
+  const size_t begin = BeginMessage(out, MessageType::kFetchDelta);
+  PutNumber<uint32_t>(out, fetch.index);
+  out->push_back(static_cast<char>(fetch.level));
+  PutZeros(out, 3);
+  PutString16(out, fetch.path);
+  EndMessage(out, begin);
+}
+
 CountedMessage CountedMessage::Offer(std::string* out, uint32_t first) {
   const size_t begin = BeginMessage(out, MessageType::kOffer);
   PutNumber<uint32_t>(out, first);
@@ -287,7 +323,8 @@ bool DecodeMessageHeader(std::string_view bytes, MessageHeader* out) {
   out->type = reader.Take<uint8_t>();
   out->level = reader.Take<uint8_t>();
   return reader.ok() && out->size >= kMessageHeader && out->size <= kMaxMessage &&
-         out->type >= Number(MessageType::kHello) && out->type <= Number(MessageType::kGoodbye);
+         ((out->type >= Number(MessageType::kHello) && out->type <= Number(MessageType::kGoodbye)) ||
+          (out->type >= Number(MessageType::kSignatures) && out->type <= Number(MessageType::kFetchDelta)));
 }
 
 bool TakeError(Reader* reader, ErrorView* out) {
@@ -333,13 +370,18 @@ bool TakeEntry(Reader* reader, Entry* out) {
     }
     out->attributes = std::string_view(begin, size);
   }
+  out->reference = ReferenceDigest();
+  if ((out->flags & kEntryReference) != 0) {
+    out->reference.size = reader->Take<uint64_t>();
+    out->reference.md5 = reader->Array<16>();
+  }
   return reader->ok();
 }
 
 bool TakeResult(Reader* reader, Result* out) {
   out->index = reader->Take<uint32_t>();
   const uint8_t code = reader->Take<uint8_t>();
-  if (!reader->ok() || (code > Number(ResultCode::kMade) && code != Number(ResultCode::kFailed))) return false;
+  if (!reader->ok() || (code > Number(ResultCode::kSendPatch) && code != Number(ResultCode::kFailed))) return false;
   out->code = static_cast<ResultCode>(code);
   return out->code != ResultCode::kFailed || TakeError(reader, &out->error);
 }
@@ -464,6 +506,33 @@ bool DecodeGoodbye(std::string_view payload, ErrorView* out) {
   return reader.complete();
 }
 
+bool DecodeSignatures(std::string_view payload, SignaturesMessage* out) {
+  Reader reader(payload);
+  out->index = reader.Take<uint32_t>();
+  out->block_size = reader.Take<uint32_t>();
+  out->file_size = reader.Take<uint64_t>();
+  out->salt = reader.Take<uint32_t>();
+  out->first = reader.Take<uint32_t>();
+  out->blocks = reader.rest();
+  return reader.ok() && out->blocks.size() % kSignatureSize == 0;
+}
+
+bool DecodeReuse(std::string_view payload, Reuse* out) {
+  Reader reader(payload);
+  out->offset = reader.Take<uint64_t>();
+  out->length = reader.Take<uint64_t>();
+  return reader.complete();
+}
+
+bool DecodeFetchDelta(std::string_view payload, FetchDelta* out) {
+  Reader reader(payload);
+  out->index = reader.Take<uint32_t>();
+  out->level = reader.Take<uint8_t>();
+  reader.Skip(3);
+  out->path = reader.String16();
+  return reader.complete();
+}
+
 bool TakeOfferHead(Reader* reader, uint32_t* first, uint32_t* count) {
   *first = reader->Take<uint32_t>();
   *count = reader->Take<uint32_t>();
@@ -524,7 +593,7 @@ ErrorView ToErrorView(const Status& status, std::string_view path, std::string_v
 Status FromErrorView(const ErrorView& error) {
   const bool known = error.kind > static_cast<uint8_t>(Kind::kOk) && error.kind <= static_cast<uint8_t>(Kind::kUnknown);
   const Kind kind = known ? static_cast<Kind>(error.kind) : Kind::kUnknown;
-  const Operation operation = error.operation <= static_cast<uint8_t>(Operation::kListen)
+  const Operation operation = error.operation <= static_cast<uint8_t>(Operation::kReadPatch)
                                   ? static_cast<Operation>(error.operation)
                                   : Operation::kNone;
   const bool has_offset = kind == Kind::kReadError || kind == Kind::kWriteError;

@@ -59,6 +59,10 @@ enum class MessageType : uint8_t {
   kListed = 52,
   kFetch = 53,
   kGoodbye = 54,
+  kSignatures = 64,
+  kReuse = 65,
+  kPatchData = 66,
+  kFetchDelta = 67,
 };
 
 enum Capability : uint32_t {
@@ -120,6 +124,14 @@ enum EntryFlags : uint8_t {
   kEntryNoMetadata = 1u << 3,
   kEntryModeOnly = 1u << 4,
   kEntryDurable = 1u << 5,
+  kEntryDelta = 1u << 6,      // what differs from an older version is enough
+  kEntryReference = 1u << 7,  // which one the client holds: `reference`
+};
+
+// Tells which older version of a file somebody has.
+struct ReferenceDigest {
+  uint64_t size = 0;
+  Md5Digest md5{};
 };
 
 struct Entry {
@@ -132,6 +144,7 @@ struct Entry {
   std::string_view path;
   std::string_view target;      // of a symbolic link
   std::string_view attributes;  // encoded: the u16 count and what follows; empty without kEntryAttributes
+  ReferenceDigest reference;    // with kEntryReference
 };
 
 enum class ResultCode : uint8_t {
@@ -141,6 +154,8 @@ enum class ResultCode : uint8_t {
   kSendDigest = 3,
   kStored = 4,
   kMade = 5,
+  kSendDelta = 6,
+  kSendPatch = 7,
   kFailed = 255,
 };
 
@@ -192,6 +207,28 @@ struct Packed {
   std::string_view frame;
 };
 
+// A part of the signatures of a file; see delta/signatures.h.
+struct SignaturesMessage {
+  uint32_t index = 0;
+  uint32_t block_size = 0;
+  uint64_t file_size = 0;
+  uint32_t salt = 0;
+  uint32_t first = 0;       // block
+  std::string_view blocks;  // kSignatureSize bytes each
+};
+constexpr size_t kSignatureSize = 12;
+
+struct Reuse {
+  uint64_t offset = 0;  // in the older version
+  uint64_t length = 0;
+};
+
+struct FetchDelta {
+  uint32_t index = 0;
+  uint8_t level = 0;
+  std::string_view path;
+};
+
 // Encoding ------------------------------------------------------------------------------------------------------------
 
 // A message is begun, written to by Put*, and ended, which fills in its size. Returns where it begins.
@@ -223,6 +260,11 @@ void EncodeDigest(std::string* out, const DigestMessage& digest);
 void EncodeList(std::string* out, const List& list);
 void EncodeListed(std::string* out, const std::vector<ErrorView>& failures);
 void EncodeGoodbye(std::string* out, const ErrorView& error);
+// Everything of a Signatures but the blocks.
+void EncodeSignaturesHead(std::string* out, const SignaturesMessage& signatures, size_t blocks);
+void EncodeReuse(std::string* out, const Reuse& reuse);
+void EncodePatchData(std::string* out, std::string_view bytes);
+void EncodeFetchDelta(std::string* out, const FetchDelta& fetch);
 
 // Messages with a count, which is filled in at the end: begin, Put* each, end.
 class CountedMessage {
@@ -275,6 +317,9 @@ bool DecodePacked(std::string_view payload, Packed* out);  // false for more tha
 bool DecodeDigest(std::string_view payload, DigestMessage* out);
 bool DecodeList(std::string_view payload, List* out);
 bool DecodeGoodbye(std::string_view payload, ErrorView* out);
+bool DecodeSignatures(std::string_view payload, SignaturesMessage* out);
+bool DecodeReuse(std::string_view payload, Reuse* out);
+bool DecodeFetchDelta(std::string_view payload, FetchDelta* out);
 
 // The heads of messages with a count; the elements are then taken from *reader, which must be complete() at the end.
 bool TakeOfferHead(Reader* reader, uint32_t* first, uint32_t* count);

@@ -16,6 +16,7 @@
 
 #include "arrival.h"
 #include "local_tree.h"
+#include "older_version.h"
 #include "remote_job.h"
 #include "store.h"
 
@@ -83,6 +84,8 @@ class PullLane {
   void TakeFile(RemoteEntry entry);
   void TakeSymlink(const Entry& entry);
   void StartMoreLanes(size_t waiting, uint64_t bytes);
+  bool IsForDelta(const RemoteEntry& entry) const;
+  bool AskForDelta(uint32_t index, const RemoteEntry& entry);
   bool FetchMore(bool* all);
 
   Status CheckAnswer(uint32_t index) const {
@@ -135,8 +138,11 @@ class PullLane {
   };
   std::vector<Again> again_;
 
+  std::unordered_map<uint32_t, OlderVersion> older_;  // of files that were asked for as a delta
+
   // The file that is arriving.
   std::unique_ptr<Arrival> arrival_;
+  std::unique_ptr<DeltaArrival> delta_;
   int64_t mtime_ = 0;
   uint64_t size_ = 0;
   uint64_t advanced_ = 0;  // bytes that were counted as copied
@@ -169,6 +175,7 @@ void PullLane::Run() {
     }
     first_ = 0;
     fetch_ends_.clear();
+    older_.clear();
     for (;; ++losses_) {
       if (!remote_.CanRetry(status, losses_) || !remote_.WaitBeforeRetry()) {
         remote_.FailWhole(worker_, status, text);
@@ -234,7 +241,8 @@ bool PullLane::FetchMore(bool* all) {
   uint64_t content = 0;
   const auto now = steady_clock::now();
   for (size_t i = 0; i < again_.size();) {
-    if (again_[i].when > now || batch.size() == kPathsOfFetch) {
+    // Those that may come as a delta are asked for one by one.
+    if (again_[i].when > now || batch.size() == kPathsOfFetch || (!batch.empty() && IsForDelta(again_[i].entry))) {
       ++i;
       continue;
     }
@@ -246,7 +254,8 @@ bool PullLane::FetchMore(bool* all) {
     std::lock_guard<std::mutex> lock(state_.mutex);
     size_t bytes = 0;
     while (!state_.waiting.empty() && batch.size() < kPathsOfFetch && content < kContentOfFetch &&
-           bytes < kBytesOfFetch) {
+           bytes < kBytesOfFetch && (batch.empty() || !IsForDelta(batch.back()))) {
+      if (!batch.empty() && IsForDelta(state_.waiting.front())) break;  // those are asked for one by one
       content += state_.waiting.front().size;
       bytes += state_.waiting.front().path.size() + 2;
       state_.bytes_waiting -= state_.waiting.front().size;
@@ -258,6 +267,11 @@ bool PullLane::FetchMore(bool* all) {
   if (batch.empty()) return false;
   std::string& messages = session_.channel->messages();
   const uint32_t first = first_ + static_cast<uint32_t>(fetched_.size());
+  if (batch.size() == 1 && IsForDelta(batch[0]) && AskForDelta(first, batch[0])) {
+    fetched_.push_back(std::move(batch[0]));
+    fetch_ends_.push_back(first + 1);
+    return true;
+  }
   CountedMessage fetch = CountedMessage::Fetch(&messages, first, Level());
   for (RemoteEntry& entry : batch) {
     PutString16(&messages, entry.path);
@@ -266,6 +280,36 @@ bool PullLane::FetchMore(bool* all) {
   }
   fetch.Finish();
   fetch_ends_.push_back(first_ + static_cast<uint32_t>(fetched_.size()));
+  return true;
+}
+
+bool PullLane::IsForDelta(const RemoteEntry& entry) const {
+  if ((session_.capabilities & kCapabilityDelta) == 0 || entry.whole || entry.size == 0) return false;
+  return entry.size >= kWorthDelta || remote_.remote.delta == DeltaMode::kAlways || !remote_.remote.reference.empty();
+}
+
+// False when there is no older version here that would be of use.
+bool PullLane::AskForDelta(uint32_t index, const RemoteEntry& entry) {
+  OlderVersion older;
+  const std::string& reference = remote_.remote.reference;
+  OpenDirectory parent;
+  Status status;
+  if (!reference.empty()) {
+    status = older.Open(platform::Directory::Paths(), reference.c_str(), true);
+  } else {
+    status = directories_.Open(state_.tree ? ParentOf(entry.path) : std::string_view(), &parent);
+    if (status.ok()) status = older.Open(*parent, Name(entry.path).c_str(), false);
+  }
+  if (!status.ok() || !older.IsLike(entry.size)) return false;
+  std::string signatures;
+  if (!older.TellSignatures(index, remote_.job.cancel_flag(), &signatures, [] { return Status(); }).ok()) return false;
+  FetchDelta fetch;
+  fetch.index = index;
+  fetch.level = Level();
+  fetch.path = entry.path;
+  EncodeFetchDelta(&session_.channel->messages(), fetch);
+  session_.channel->messages() += signatures;
+  older_.emplace(index, std::move(older));
   return true;
 }
 
@@ -294,6 +338,17 @@ Status PullLane::Handle(const Message& message) {
       Status status = CheckAnswer(begin.index);
       if (!status.ok()) return status;
       StartFile(begin.mtime, begin.size);
+      const auto older = older_.find(begin.index);
+      if (older != older_.end()) delta_ = std::make_unique<DeltaArrival>(*arrival_, older->second);
+      return Status();
+    }
+    case MessageType::kReuse: {
+      Reuse reuse;
+      if (!DecodeReuse(message.payload, &reuse) || !delta_ || reuse.length > size_ - arrival_->size() ||
+          !delta_->Reuse(reuse, *remote_.job.cancel_flag())) {
+        return Violation();
+      }
+      Advance(reuse.length);
       return Status();
     }
     case MessageType::kData:
@@ -313,7 +368,11 @@ Status PullLane::Handle(const Message& message) {
     case MessageType::kEnd: {
       End end;
       if (!DecodeEnd(message.payload, &end)) return Violation();
-      if (!arrival_ || arrival_->size() != size_ || arrival_->crc() != end.crc) return Violation();
+      if (!arrival_ || arrival_->size() != size_) return Violation();
+      if (arrival_->crc() != end.crc) {
+        if (!delta_ || !delta_->used()) return Violation();
+        delta_->Fail();
+      }
       EndFile(end.flags);
       return Status();
     }
@@ -514,6 +573,7 @@ void PullLane::Advance(uint64_t bytes) {
 // What was counted of the file that is arriving does not count any more.
 void PullLane::TakeBack() {
   if (!arrival_) return;
+  delta_.reset();
   worker_.counters->bytes_copied.fetch_sub(advanced_, std::memory_order_relaxed);
   advanced_ = 0;
   arrival_.reset();
@@ -545,6 +605,8 @@ void PullLane::EndFile(uint8_t /*flags*/) {
     return;
   }
   const uint64_t size = arrival_->size();
+  if (delta_) WorkerCounters::Add(worker_.counters->bytes_reused, delta_->reused());
+  delta_.reset();
   arrival_.reset();
   WorkerCounters::Add(worker_.counters->files_copied, 1);
   if (options_.want_progress) {
@@ -555,6 +617,13 @@ void PullLane::EndFile(uint8_t /*flags*/) {
 
 void PullLane::EndFailed(const Status& status, std::string text) {
   RemoteEntry& entry = fetched_.front();
+  if (status.kind() == Kind::kDeltaCopy && older_.count(first_) != 0) {
+    // What is here is not what it was any more: all of the file is asked for then.
+    entry.whole = true;
+    again_.push_back({std::move(entry), steady_clock::now()});
+    NextFile();
+    return;
+  }
   if (remote_.CanRetry(status, entry.tries)) {
     WorkerCounters::Add(worker_.counters->retries, 1);
     ++entry.tries;
@@ -569,6 +638,7 @@ void PullLane::EndFailed(const Status& status, std::string text) {
 
 void PullLane::NextFile() {
   fetched_.pop_front();
+  older_.erase(first_);
   ++first_;
   losses_ = 0;
   while (!fetch_ends_.empty() && first_ >= fetch_ends_.front()) fetch_ends_.pop_front();

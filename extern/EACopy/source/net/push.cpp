@@ -14,6 +14,7 @@
 
 #include "../file_copy.h"
 #include "../posix/internal.h"
+#include "older_version.h"
 #include "remote_job.h"
 #include "source_walk.h"
 
@@ -31,9 +32,11 @@ constexpr size_t kSmall = 256 * 1024;  // files up to this size are one Body
 constexpr size_t kChunk = 256 * 1024;
 constexpr size_t kEntriesOfOffer = 512;
 constexpr size_t kBytesOfOffer = 256 * 1024;
-constexpr uint64_t kContentOfOffer = 8u << 20;  // more of it is left for other connections
-constexpr size_t kEnoughWaiting = 512 * 1024;   // bytes for the wire
-constexpr uint64_t kFilesForMore = 256;         // more connections are worth while from here on
+constexpr uint64_t kContentOfOffer = 8u << 20;    // more of it is left for other connections
+constexpr size_t kEnoughWaiting = 512 * 1024;     // bytes for the wire
+constexpr uint64_t kFilesForMore = 256;           // more connections are worth while from here on
+constexpr uint64_t kDeltasOnTheWay = 256u << 20;  // bytes of files whose signatures may be here at a time
+constexpr int kPatchLevel = 3;                    // where none is asked for
 constexpr milliseconds kSlice{40};
 constexpr milliseconds kSoon{5};  // while something waits that is not for the server
 constexpr milliseconds kProgressInterval{50};
@@ -46,6 +49,9 @@ struct PushState {
   SourceWalk walk;
   std::atomic<uint32_t> lanes{1};
   uint32_t most_lanes = 1;
+  // The older version that this side has too, if it has one.
+  OlderVersion older;
+  ReferenceDigest reference;
 };
 
 // An entry between its offer and its final result.
@@ -53,10 +59,13 @@ struct Offered {
   enum class Kind : uint8_t { kEntry, kMakeDirectory, kSetDirectory };
   Kind kind = Kind::kEntry;
   bool finished = false;
-  bool told = false;     // its progress was begun
-  uint64_t counted = 0;  // bytes that were counted as copied
-  Status own_failure;    // why it was abandoned
-  SourceEntry entry;     // kEntry
+  bool told = false;                         // its progress was begun
+  bool delta = false;                        // what differs is enough
+  uint64_t counted = 0;                      // bytes that were counted as copied
+  uint64_t reused = 0;                       // and as reused
+  std::unique_ptr<delta::Signatures> older;  // of what the server has
+  Status own_failure;                        // why it was abandoned
+  SourceEntry entry;                         // kEntry
   SourceDirectoryPointer directory;
 };
 
@@ -105,17 +114,23 @@ class PushLane {
   Status Offer();
   Status Handle(const Message& message);
   Status HandleResult(const Result& result);
+  Status HandleSignatures(std::string_view payload);
   void Finish(Offered& offered, const Result& result);
   void FinishFailed(Offered& offered, const Result& result);
   Status SendWanted();
   Status SendDigest(uint32_t index);
-  Status SendContent(uint32_t index);
+  Status SendContent(uint32_t index, ResultCode code);
   Status SendSmall(uint32_t index, const platform::Handle& file, const FileInfo& info);
   Status SendLarge(uint32_t index, const platform::Handle& file, const FileInfo& info);
+  Status SendPatch(uint32_t index, const platform::Handle& file, const FileInfo& info);
   Status Abandon(uint32_t index, const Status& status);
   Status OpenFile(const SourceEntry& entry, platform::Handle* file, FileInfo* info);
   void TellProgress(Offered& offered, uint64_t copied, uint64_t total);
   void TakeBack(Offered& offered);
+  bool IsForDelta(const Offered& offered) const;
+  bool MayBePatched(const Offered& offered) const {
+    return state_.older.size() != 0 && state_.older.size() <= kMostPatched && offered.entry.info.size <= kMostPatched;
+  }
   void StartMoreLanes();
   Offered* Find(uint32_t index);
   void Add(Offered offered);
@@ -149,6 +164,8 @@ class PushLane {
   std::deque<Offered> offered_;   // by number, from first_ on
   uint32_t first_ = 0;
   size_t unfinished_ = 0;
+  uint64_t deltas_on_the_way_ = 0;   // bytes of files
+  bool held_back_ = false;           // what would be offered next has to wait for them
   std::deque<uint32_t> offer_ends_;  // the number behind each offer that has no answer yet
   uint32_t answered_ = 0;            // entries that have had an answer, in the order of the offers' sizes
   std::deque<std::pair<uint32_t, ResultCode>> wanted_;
@@ -186,12 +203,14 @@ void PushLane::Run(Gather gather) {
     offered_.clear();
     first_ = answered_ = 0;
     unfinished_ = 0;
+    deltas_on_the_way_ = 0;
     offer_ends_.clear();
     wanted_.clear();
     for (Offered& offered : lost) {
       if (offered.finished) continue;
       TakeBack(offered);
       offered.own_failure = Status();
+      offered.older.reset();
       gathered_.push_back(std::move(offered));
     }
     for (;; ++losses_) {
@@ -232,6 +251,7 @@ Status PushLane::Work(Gather gather) {
       found = gathered_.size() < kEntriesOfOffer ? gather() : Gathered::kSome;
       status = Offer();
       if (!status.ok()) return status;
+      if (held_back_) found = Gathered::kNothingNow;
     }
     const size_t wanted = wanted_.size();
     status = SendWanted();
@@ -376,12 +396,27 @@ Entry PushLane::EntryOf(const Offered& offered) const {
     return entry;
   }
   if (options_.verify) entry.flags |= kEntryVerify;
+  if (offered.delta) {
+    entry.flags |= kEntryDelta;
+    if (MayBePatched(offered)) {
+      entry.flags |= kEntryReference;
+      entry.reference = state_.reference;
+    }
+  }
   entry.size = info.size;
   entry.attributes = offered.entry.attributes;
   return entry;
 }
 
+bool PushLane::IsForDelta(const Offered& offered) const {
+  if ((session_.capabilities & kCapabilityDelta) == 0 || offered.kind != Offered::Kind::kEntry) return false;
+  const SourceEntry& entry = offered.entry;
+  if (entry.info.type != FileType::kRegular || entry.whole || entry.info.size == 0) return false;
+  return entry.info.size >= kWorthDelta || remote_.remote.delta == DeltaMode::kAlways || state_.older.size() != 0;
+}
+
 Status PushLane::Offer() {
+  held_back_ = false;
   if (gathered_.empty()) return Status();
   ClientChannel& channel = *session_.channel;
   const uint32_t first = first_ + static_cast<uint32_t>(offered_.size());
@@ -399,9 +434,14 @@ Status PushLane::Offer() {
                (session_.capabilities & kCapabilitySymlinks) == 0) {
       status = Status::Of(Kind::kUnsupported, Operation::kMakeLink, ENOTSUP);
     }
+    offered.delta = IsForDelta(offered);
+    held_back_ =
+        offered.delta && deltas_on_the_way_ != 0 && deltas_on_the_way_ + offered.entry.info.size > kDeltasOnTheWay;
+    if (held_back_) break;
     if (!status.ok()) {
       Fail(offered, status, std::string());
     } else {
+      if (offered.delta) deltas_on_the_way_ += offered.entry.info.size;
       PutEntry(&channel.messages(), EntryOf(offered));
       message->Add();
       offered_.push_back(std::move(offered));
@@ -418,6 +458,7 @@ Status PushLane::Offer() {
 
 Status PushLane::Handle(const Message& message) {
   if (message.type == MessageType::kGoodbye) return FromGoodbye(message.payload, &reason_);
+  if (message.type == MessageType::kSignatures) return HandleSignatures(message.payload);
   if (message.type != MessageType::kResults) return Violation();
   Reader reader(message.payload);
   uint32_t count = 0;
@@ -431,18 +472,33 @@ Status PushLane::Handle(const Message& message) {
   return reader.complete() ? Status() : Violation();
 }
 
+Status PushLane::HandleSignatures(std::string_view payload) {
+  SignaturesMessage message;
+  if (!DecodeSignatures(payload, &message)) return Violation();
+  Offered* offered = Find(message.index);
+  if (offered == nullptr || !offered->delta || !AddSignatures(message, &offered->older)) return Violation();
+  return Status();
+}
+
 Status PushLane::HandleResult(const Result& result) {
   Offered* offered = Find(result.index);
   if (offered == nullptr) return Violation();
   // The first answers come in the order of the offers.
   if (!offer_ends_.empty() && result.index + 1 > answered_) answered_ = result.index + 1;
   while (!offer_ends_.empty() && answered_ >= offer_ends_.front()) offer_ends_.pop_front();
-  if (result.code == ResultCode::kSend || result.code == ResultCode::kSendDigest) {
+  const bool as_delta = result.code == ResultCode::kSendDelta || result.code == ResultCode::kSendPatch;
+  if (as_delta || result.code == ResultCode::kSend || result.code == ResultCode::kSendDigest) {
     if (offered->kind != Offered::Kind::kEntry || offered->entry.info.type != FileType::kRegular) return Violation();
+    if (as_delta && !offered->delta) return Violation();
+    if (result.code == ResultCode::kSendPatch && !MayBePatched(*offered)) return Violation();
+    if (result.code == ResultCode::kSendDelta && (!offered->older || !offered->older->complete())) return Violation();
+    if (result.code != ResultCode::kSendDelta) offered->older.reset();
     wanted_.emplace_back(result.index, result.code);
     return Status();
   }
   offered->finished = true;
+  offered->older.reset();
+  if (offered->delta) deltas_on_the_way_ -= offered->entry.info.size;
   --unfinished_;
   losses_ = 0;
   Finish(*offered, result);
@@ -495,6 +551,12 @@ void PushLane::Finish(Offered& offered, const Result& result) {
 void PushLane::FinishFailed(Offered& offered, const Result& result) {
   TakeBack(offered);
   Status status = offered.own_failure.ok() ? FromErrorView(result.error) : offered.own_failure;
+  if (status.kind() == Kind::kDeltaCopy && offered.delta && offered.own_failure.ok()) {
+    // What the server has is not what it was any more: all of the file is sent then.
+    offered.entry.whole = true;
+    again_.push_back({std::move(offered.entry), steady_clock::now()});
+    return;
+  }
   if (offered.kind == Offered::Kind::kEntry && remote_.CanRetry(status, offered.entry.tries)) {
     WorkerCounters::Add(worker_.counters->retries, 1);
     Again again;
@@ -526,7 +588,9 @@ void PushLane::Fail(const Offered& offered, const Status& status, std::string te
 
 void PushLane::TakeBack(Offered& offered) {
   worker_.counters->bytes_copied.fetch_sub(offered.counted, std::memory_order_relaxed);
+  worker_.counters->bytes_reused.fetch_sub(offered.reused, std::memory_order_relaxed);
   offered.counted = 0;
+  offered.reused = 0;
   offered.told = false;
 }
 
@@ -536,7 +600,7 @@ Status PushLane::SendWanted() {
   while (!wanted_.empty() && channel.unsent() < kEnoughWaiting) {
     const auto [index, code] = wanted_.front();
     wanted_.pop_front();
-    Status status = code == ResultCode::kSend ? SendContent(index) : SendDigest(index);
+    Status status = code == ResultCode::kSendDigest ? SendDigest(index) : SendContent(index, code);
     if (!status.ok()) return status;
     if (remote_.stopping()) return Status::Cancelled();
   }
@@ -629,12 +693,14 @@ Status PushLane::SendDigest(uint32_t index) {
   return session_.channel->Queued();
 }
 
-Status PushLane::SendContent(uint32_t index) {
+Status PushLane::SendContent(uint32_t index, ResultCode code) {
   platform::Handle file;
   FileInfo info;
   Status status = OpenFile(Find(index)->entry, &file, &info);
   if (!status.ok()) return Abandon(index, status);
   if (!buffer_) buffer_.reset(new char[kChunk]);
+  if (code == ResultCode::kSendPatch && info.size <= kMostPatched) return SendPatch(index, file, info);
+  if (code == ResultCode::kSendDelta) return SendLarge(index, file, info);
   const bool sparse = info.allocated + info.block_size < info.size;
   return info.size > kSmall || (sparse && info.size > 64 * 1024) ? SendLarge(index, file, info)
                                                                  : SendSmall(index, file, info);
@@ -702,6 +768,21 @@ Status PushLane::SendLarge(uint32_t index, const platform::Handle& file, const F
     WorkerCounters::Add(worker_.counters->bytes_copied, bytes);
     TellProgress(offered, offered.counted, info.size);
   };
+  auto send = [&](std::string_view bytes) {
+    EncodeDataHead(&channel.messages(), bytes.size());
+    Status sent = channel.QueuedHeadAnd(bytes);
+    while (sent.ok() && channel.unsent() > kEnoughWaiting) sent = channel.Pump(kSlice, true);
+    return sent;
+  };
+  const delta::BlockFinder::Take send_part = [&](const delta::BlockFinder::Part& part) {
+    if (!part.bytes.empty()) return send(part.bytes);
+    offered.reused += part.length;
+    WorkerCounters::Add(worker_.counters->bytes_reused, part.length);
+    EncodeReuse(&channel.messages(), Reuse{part.offset, part.length});
+    return channel.Queued();
+  };
+  std::optional<delta::BlockFinder> finder;
+  if (offered.older) finder.emplace(*offered.older);
   const bool sparse = info.allocated + info.block_size < info.size;
   uint32_t crc = 0;
   uint64_t offset = 0;
@@ -709,6 +790,8 @@ Status PushLane::SendLarge(uint32_t index, const platform::Handle& file, const F
     uint64_t begin = offset, end = info.size;
     if (sparse) FindData(file.get(), offset, info.size, &begin, &end);
     if (begin > offset) {
+      if (finder) status = finder->Finish(false, send_part);
+      if (!status.ok()) return status;
       EncodeHole(&channel.messages(), begin - offset);
       status = channel.Queued();
       if (!status.ok()) return status;
@@ -725,14 +808,68 @@ Status PushLane::SendLarge(uint32_t index, const platform::Handle& file, const F
         return Abandon(index, Status::FromErrno(0, Operation::kRead, offset + static_cast<uint64_t>(got)));
       }
       crc = Crc32(crc, buffer_.get(), wanted);
-      EncodeDataHead(&channel.messages(), wanted);
-      status = channel.QueuedHeadAnd(std::string_view(buffer_.get(), wanted));
-      while (status.ok() && channel.unsent() > kEnoughWaiting) status = channel.Pump(kSlice, true);
+      const std::string_view bytes(buffer_.get(), wanted);
+      status = finder ? finder->Add(bytes, send_part) : send(bytes);
       if (!status.ok()) return status;
       offset += wanted;
       advance(wanted);
     }
   }
+  if (finder) status = finder->Finish(true, send_part);
+  if (!status.ok()) return status;
+  End end_message;
+  end_message.crc = crc;
+  if (!witness.Unchanged()) end_message.flags |= kChangedWhileRead;
+  EncodeEnd(&channel.messages(), end_message);
+  return channel.Queued();
+}
+
+// As a patch of the older version that both sides have.
+Status PushLane::SendPatch(uint32_t index, const platform::Handle& file, const FileInfo& info) {
+  ClientChannel& channel = *session_.channel;
+  const Witness witness(file);
+  Offered& offered = *Find(index);
+  std::string older;
+  Status status = state_.older.Read(remote_.job.cancel_flag(), &older);
+  delta::FrameWriter frame;
+  const int level = remote_.remote.level > 0 ? remote_.remote.level : kPatchLevel;
+  if (status.ok() && !frame.Begin(older, info.size, level)) status = Status::FromErrno(ENOMEM, Operation::kStart);
+  if (!status.ok()) return status.cancelled() ? status : Abandon(index, status);
+  Begin begin_message;
+  begin_message.index = index;
+  begin_message.mtime = ToNanoseconds(info.modified);
+  begin_message.size = info.size;
+  EncodeBegin(&channel.messages(), begin_message);
+  status = channel.Queued();
+  TellProgress(offered, 0, info.size);
+  std::string packed;
+  uint32_t crc = 0;
+  uint64_t offset = 0;
+  do {
+    if (remote_.stopping()) return Status::Cancelled();
+    const auto wanted = static_cast<size_t>(std::min<uint64_t>(info.size - offset, kChunk));
+    const ssize_t got = ReadFully(file.get(), buffer_.get(), wanted, offset);
+    if (got < 0) return Abandon(index, platform::LastError(Operation::kRead, offset));
+    if (static_cast<size_t>(got) < wanted) {
+      return Abandon(index, Status::FromErrno(0, Operation::kRead, offset + static_cast<uint64_t>(got)));
+    }
+    crc = Crc32(crc, buffer_.get(), wanted);
+    offset += wanted;
+    packed.clear();
+    if (!frame.Add(std::string_view(buffer_.get(), wanted), offset == info.size, &packed)) {
+      return Abandon(index, Status::FromErrno(ENOMEM, Operation::kRead, offset));
+    }
+    for (std::string_view rest = packed; !rest.empty() && status.ok();
+         rest.remove_prefix(std::min(rest.size(), kChunk))) {
+      EncodePatchData(&channel.messages(), rest.substr(0, kChunk));
+      status = channel.Queued();
+    }
+    while (status.ok() && channel.unsent() > kEnoughWaiting) status = channel.Pump(kSlice, true);
+    if (!status.ok()) return status;
+    offered.counted += wanted;
+    WorkerCounters::Add(worker_.counters->bytes_copied, wanted);
+    TellProgress(offered, offered.counted, info.size);
+  } while (offset < info.size);
   End end_message;
   end_message.crc = crc;
   if (!witness.Unchanged()) end_message.flags |= kChangedWhileRead;
@@ -748,6 +885,17 @@ void Push(RemoteJob& remote, Worker& worker, Session first) {
   state.most_lanes = std::max(1u, std::min(remote.job.options().thread_count, first.advised));
   if (remote.tree()) {
     const Status status = state.walk.Open(remote.source());
+    if (!status.ok()) {
+      remote.FailWhole(worker, status);
+      return;
+    }
+  }
+  if (!remote.remote.reference.empty() && (first.capabilities & kCapabilityDelta) != 0) {
+    Status status = state.older.Open(platform::Directory::Paths(), remote.remote.reference.c_str(), true);
+    state.reference.size = state.older.size();
+    if (status.ok() && state.older.size() <= kMostPatched) {
+      status = state.older.Digest(remote.job.cancel_flag(), &state.reference.md5);
+    }
     if (!status.ok()) {
       remote.FailWhole(worker, status);
       return;

@@ -257,7 +257,9 @@ Status RemoteJob::SetUpExtended(Session* session, uint32_t index, std::string tr
   };
 
   Hello hello;
-  hello.capabilities = kCapabilities | (ZstdAvailable() ? kCapabilityZstd : 0u);
+  hello.capabilities = kCapabilities;
+  if (ZstdAvailable()) hello.capabilities |= kCapabilityZstd;
+  if (ZstdAvailable() && remote.delta != DeltaMode::kNever) hello.capabilities |= kCapabilityDelta;
   platform::RandomBytes(hello.nonce.data(), hello.nonce.size());
   std::string sent;
   EncodeHello(&sent, hello);
@@ -273,6 +275,7 @@ Status RemoteJob::SetUpExtended(Session* session, uint32_t index, std::string tr
   }
   transcript.append(message.payload.data() - kMessageHeader, message.payload.size() + kMessageHeader);
   session->capabilities = welcome.capabilities & hello.capabilities;
+  if ((session->capabilities & kCapabilityZstd) == 0) session->capabilities &= ~uint32_t{kCapabilityDelta};
   session->advised = welcome.connections;
 
   if (!remote.token.empty()) {
@@ -438,6 +441,9 @@ class RemoteTask : public Task {
     }
     if (!status.ok()) {
       remote_.FailWhole(worker, status, text);
+    } else if (remote_.remote.delta == DeltaMode::kAlways && (session.capabilities & kCapabilityDelta) == 0) {
+      remote_.FailWhole(worker, Status::Of(Kind::kUnsupported, Operation::kConnect, ENOTSUP),
+                        ZstdAvailable() ? "the server makes no deltas" : "deltas need zstd, which is not here");
     } else if (session.extended) {
       (remote_.remote.push ? Push : Pull)(remote_, worker, std::move(session));
     } else if (!sayable) {

@@ -39,6 +39,7 @@ struct SourceEntry {
   std::string target;      // of a symbolic link
   std::string attributes;  // encoded
   uint32_t tries = 0;
+  bool whole = false;  // not as a delta any more
 };
 
 class SourceWalk {

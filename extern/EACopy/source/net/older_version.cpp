@@ -1,0 +1,202 @@
+// Telling what an older version has, and taking from it; see older_version.h.
+
+#include "older_version.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <new>
+
+#include "../ranges.h"
+
+namespace eacopy {
+namespace net {
+
+using delta::BlockSignature;
+using delta::Signatures;
+using platform::FileType;
+
+namespace {
+
+constexpr size_t kPiece = 256 * 1024;
+constexpr size_t kBlocksOfMessage = 16 * 1024;
+
+Status Different(Operation operation) { return Status::Of(Kind::kDeltaCopy, operation, EBUSY); }
+
+bool Stops(const std::atomic<bool>* stopping) {
+  return stopping != nullptr && stopping->load(std::memory_order_relaxed);
+}
+
+}  // namespace
+
+Status OlderVersion::Open(const platform::Directory& parent, const char* name, bool follow) {
+  Status status = platform::OpenSource(parent, name, follow, &handle_, &info_);
+  if (!status.ok()) return Status::FromErrno(status.error_number(), Operation::kOpenReference);
+  if (info_.type == FileType::kDirectory) return Status::FromErrno(EISDIR, Operation::kOpenReference);
+  if (info_.type != FileType::kRegular) return Status::FromErrno(0, Operation::kSpecialFile);
+  return info_.size == 0 ? Different(Operation::kOpenReference) : Status();
+}
+
+bool OlderVersion::IsLike(uint64_t size) const {
+  const uint32_t block = Signatures::BlockSizeFor(this->size());
+  return block != 0 && this->size() / block * kSignatureSize <= size / 4;
+}
+
+template <typename Take>
+Status OlderVersion::ReadPieces(const std::atomic<bool>* stopping, size_t piece, Take take) const {
+  std::unique_ptr<char[]> buffer(new (std::nothrow) char[piece]);
+  if (!buffer) return Status::FromErrno(ENOMEM, Operation::kReadReference);
+  for (uint64_t offset = 0; offset < size();) {
+    if (Stops(stopping)) return Status::Cancelled();
+    const auto wanted = static_cast<size_t>(std::min<uint64_t>(piece, size() - offset));
+    size_t got = 0;
+    Status status = platform::ReadRange(handle_, Operation::kReadReference, offset, buffer.get(), wanted, &got);
+    if (!status.ok()) return status;
+    if (got < wanted) return Different(Operation::kReadReference);  // it was cut off
+    status = take(std::string_view(buffer.get(), wanted));
+    if (!status.ok()) return status;
+    offset += wanted;
+  }
+  return Status();
+}
+
+Status OlderVersion::Digest(const std::atomic<bool>* stopping, Md5Digest* md5) const {
+  Md5 sum;
+  Status status = ReadPieces(stopping, kPiece, [&](std::string_view bytes) {
+    sum.Update(bytes);
+    return Status();
+  });
+  *md5 = sum.Finish();
+  return status;
+}
+
+Status OlderVersion::Compare(const ReferenceDigest& reference, const std::atomic<bool>* stopping) const {
+  if (size() != reference.size) return Different(Operation::kReadReference);
+  Md5Digest md5;
+  Status status = Digest(stopping, &md5);
+  if (!status.ok()) return status;
+  return md5 == reference.md5 ? Status() : Different(Operation::kReadReference);
+}
+
+Status OlderVersion::Read(const std::atomic<bool>* stopping, std::string* content) const {
+  try {
+    content->reserve(static_cast<size_t>(size()));
+  } catch (const std::bad_alloc&) {
+    return Status::FromErrno(ENOMEM, Operation::kReadReference);
+  }
+  return ReadPieces(stopping, kPiece, [&](std::string_view bytes) {
+    content->append(bytes);
+    return Status();
+  });
+}
+
+Status OlderVersion::TellSignatures(uint32_t index, const std::atomic<bool>* stopping, std::string* out,
+                                    const std::function<Status()>& appended) const {
+  SignaturesMessage message;
+  message.index = index;
+  message.block_size = Signatures::BlockSizeFor(size());
+  message.file_size = size();
+  platform::RandomBytes(&message.salt, sizeof(message.salt));
+  std::string blocks;
+  uint32_t count = 0;
+  auto tell = [&] {
+    EncodeSignaturesHead(out, message, count);
+    out->append(blocks);
+    message.first += count;
+    count = 0;
+    blocks.clear();
+    return appended();
+  };
+  const size_t piece = std::max<size_t>(message.block_size, kPiece);  // powers of two: whole blocks
+  Status status = ReadPieces(stopping, piece, [&](std::string_view bytes) {
+    while (!bytes.empty()) {
+      const std::string_view block = bytes.substr(0, message.block_size);
+      const BlockSignature signature = delta::SignatureOf(message.salt, block);
+      PutNumber<uint32_t>(&blocks, signature.weak);
+      PutNumber<uint64_t>(&blocks, signature.strong);
+      ++count;
+      bytes.remove_prefix(block.size());
+    }
+    return count >= kBlocksOfMessage ? tell() : Status();
+  });
+  return status.ok() && count > 0 ? tell() : status;
+}
+
+bool AddSignatures(const SignaturesMessage& message, std::unique_ptr<Signatures>* signatures) {
+  if (!*signatures) {
+    if (message.file_size == 0 || !Signatures::IsValid(message.file_size, message.block_size)) return false;
+    *signatures = std::make_unique<Signatures>(message.file_size, message.block_size, message.salt);
+  }
+  Signatures& known = **signatures;
+  const size_t count = message.blocks.size() / kSignatureSize;
+  if (message.file_size != known.file_size() || message.block_size != known.block_size() ||
+      message.salt != known.salt() || message.first != known.blocks().size() || count == 0 ||
+      count > known.count() - known.blocks().size()) {
+    return false;
+  }
+  Reader reader(message.blocks);
+  for (size_t i = 0; i < count; ++i) {
+    BlockSignature block;
+    block.weak = reader.Take<uint32_t>();
+    block.strong = reader.Take<uint64_t>();
+    known.Add(block);
+  }
+  return true;
+}
+
+void DeltaArrival::Fail() {
+  failed_ = true;
+  arrival_.Fail(Different(Operation::kReadReference));
+}
+
+bool DeltaArrival::Reuse(const net::Reuse& reuse, const std::atomic<bool>& stopping) {
+  if (reuse.length == 0 || reuse.offset > older_.size() || reuse.length > older_.size() - reuse.offset) return false;
+  used_ = true;
+  if (!buffer_) buffer_.reset(new char[kPiece]);
+  for (uint64_t done = 0; done < reuse.length;) {
+    const auto wanted = static_cast<size_t>(std::min<uint64_t>(kPiece, reuse.length - done));
+    size_t got = 0;
+    Status status;
+    if (!failed_ && !Stops(&stopping)) {
+      status = platform::ReadRange(older_.handle(), Operation::kReadReference, reuse.offset + done, buffer_.get(),
+                                   wanted, &got);
+    }
+    if (!status.ok() || got < wanted) {
+      Fail();
+      arrival_.Skip(reuse.length - done);
+      return true;
+    }
+    arrival_.Write(std::string_view(buffer_.get(), wanted));
+    done += wanted;
+  }
+  reused_ += reuse.length;
+  return true;
+}
+
+bool DeltaArrival::Patch(std::string_view bytes, uint64_t size, const std::atomic<bool>& stopping) {
+  used_ = true;
+  if (failed_) return true;
+  if (ended_) return bytes.empty();
+  if (!frame_) {
+    frame_ = std::make_unique<delta::FrameReader>();
+    if (older_.size() > kMostPatched || size > kMostPatched) return false;
+    if (!older_.Read(&stopping, &prefix_).ok() || !frame_->Begin(prefix_, std::max<uint64_t>(prefix_.size(), size))) {
+      Fail();
+      return true;
+    }
+  }
+  do {
+    if (Stops(&stopping) || !frame_->Take(&bytes, kPiece, &content_, &ended_) ||
+        content_.size() > size - arrival_.size()) {
+      Fail();
+      return true;
+    }
+    arrival_.Write(content_);
+  } while (!ended_ && (!bytes.empty() || content_.size() == kPiece));
+  if (!ended_) return true;
+  frame_.reset();
+  prefix_ = std::string();
+  return bytes.empty();
+}
+
+}  // namespace net
+}  // namespace eacopy
