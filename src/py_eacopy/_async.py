@@ -167,15 +167,17 @@ async def async_batch_copytree(
     ignore_dangling_symlinks: bool = False,
     dirs_exist_ok: Union[bool, Default] = DEFAULT,
     *,
+    ignore: Optional[Ignore] = None,
     config: Optional[Config] = None,
     control: Optional[Control] = None,
 ) -> CopyReport:
-    """Awaitable :func:`batch_copytree`: same arguments, result and errors. ``pairs`` is iterated in the worker thread.
+    """Awaitable :func:`batch_copytree`: same arguments, result and errors. ``pairs`` is iterated,
+    and ``ignore`` called, in the worker thread.
 
     Progress and cancellation: as for :func:`async_copytree`.
     """
     options = (symlinks, ignore_dangling_symlinks, dirs_exist_ok)
-    return await awaited(_batch.batch_copytree, config, control, pairs, *options)
+    return await awaited(_batch.batch_copytree, config, control, pairs, *options, ignore=ignore)
 
 
 async def async_copy_with_server(
@@ -190,10 +192,12 @@ async def async_copy_with_server(
     timeout: float = TIMEOUT,
     symlinks: Union[bool, Default] = DEFAULT,
     ignore_dangling_symlinks: bool = False,
+    ignore: Optional[Ignore] = None,
     config: Optional[Config] = None,
     control: Optional[Control] = None,
 ) -> CopyReport:
-    """Awaitable :func:`copy_with_server`: same arguments, result and errors.
+    """Awaitable :func:`copy_with_server`: same arguments, result and errors. ``ignore`` is called in the worker
+    thread.
 
     Progress and cancellation: as for :func:`async_copytree`; the connections to the server are closed, and it removes
     what it has half.
@@ -212,6 +216,7 @@ async def async_copy_with_server(
         timeout=timeout,
         symlinks=symlinks,
         ignore_dangling_symlinks=ignore_dangling_symlinks,
+        ignore=ignore,
     )
 
 

@@ -16,6 +16,7 @@ from ._job import CopyJob
 from ._paths import StrOrBytesPath, encode, encode_pair
 from ._report import CopyReport
 from ._strategy import run
+from ._tree import Ignore, checked_filter
 
 #: Pairs of a source and a destination.
 Pairs = Iterable[Tuple[StrOrBytesPath, StrOrBytesPath]]
@@ -58,6 +59,7 @@ def batch_copytree(
     ignore_dangling_symlinks: bool = False,
     dirs_exist_ok: Union[bool, Default] = DEFAULT,
     *,
+    ignore: Optional[Ignore] = None,
     config: Optional[Config] = None,
     control: Optional[Control] = None,
 ) -> CopyReport:
@@ -69,6 +71,7 @@ def batch_copytree(
             ``follow_symlinks``.
         ignore_dangling_symlinks: when links are followed: leave out those that lead nowhere.
         dirs_exist_ok: False fails when a directory of a destination exists; default is the Config's.
+        ignore: as for :func:`copytree`: called in this thread as ``ignore(directory, names)``.
         config: default is the active one; its ``preserve_metadata`` chooses what is kept of files.
         control: cancels and watches the batch from another thread.
 
@@ -87,7 +90,7 @@ def batch_copytree(
     exist_ok = config.dirs_exist_ok if isinstance(dirs_exist_ok, Default) else bool(dirs_exist_ok)
     metadata = "stat" if config.preserve_metadata else "mode"
     options = options_for(config, metadata, follow, bool(ignore_dangling_symlinks), exist_ok)
-    job = CopyJob(trees=True, items=checked_pairs(pairs, trees=True), options=options)
+    job = CopyJob(trees=True, items=checked_pairs(pairs, trees=True), options=options, filter=checked_filter(ignore))
     return run(job, config, control)
 
 

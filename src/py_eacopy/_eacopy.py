@@ -189,11 +189,18 @@ class EACopy:
         ignore_dangling_symlinks: bool = False,
         dirs_exist_ok: Union[bool, Default] = DEFAULT,
         *,
+        ignore: Optional[Ignore] = None,
         control: Optional[Control] = None,
     ) -> CopyReport:
         """Copies many directory trees: :func:`py_eacopy.batch_copytree`."""
         return _batch.batch_copytree(
-            pairs, symlinks, ignore_dangling_symlinks, dirs_exist_ok, config=self._open_config(), control=control
+            pairs,
+            symlinks,
+            ignore_dangling_symlinks,
+            dirs_exist_ok,
+            ignore=ignore,
+            config=self._open_config(),
+            control=control,
         )
 
     # With a server, and deltas ----------------------------------------------------------------------------------------
@@ -211,6 +218,7 @@ class EACopy:
         timeout: float = TIMEOUT,
         symlinks: Union[bool, Default] = DEFAULT,
         ignore_dangling_symlinks: bool = False,
+        ignore: Optional[Ignore] = None,
         control: Optional[Control] = None,
     ) -> CopyReport:
         """Copies through a server: :func:`py_eacopy.copy_with_server`."""
@@ -225,6 +233,7 @@ class EACopy:
             timeout=timeout,
             symlinks=symlinks,
             ignore_dangling_symlinks=ignore_dangling_symlinks,
+            ignore=ignore,
             config=self._open_config(),
             control=control,
         )
@@ -369,11 +378,18 @@ class EACopy:
         ignore_dangling_symlinks: bool = False,
         dirs_exist_ok: Union[bool, Default] = DEFAULT,
         *,
+        ignore: Optional[Ignore] = None,
         control: Optional[Control] = None,
     ) -> CopyReport:
         """Awaitable :meth:`batch_copytree`. Cancellation: as for :func:`py_eacopy.async_copytree`."""
         return await _async.async_batch_copytree(
-            pairs, symlinks, ignore_dangling_symlinks, dirs_exist_ok, config=self._open_config(), control=control
+            pairs,
+            symlinks,
+            ignore_dangling_symlinks,
+            dirs_exist_ok,
+            ignore=ignore,
+            config=self._open_config(),
+            control=control,
         )
 
     async def async_copy_with_server(
@@ -389,6 +405,7 @@ class EACopy:
         timeout: float = TIMEOUT,
         symlinks: Union[bool, Default] = DEFAULT,
         ignore_dangling_symlinks: bool = False,
+        ignore: Optional[Ignore] = None,
         control: Optional[Control] = None,
     ) -> CopyReport:
         """Awaitable :meth:`copy_with_server`. Cancellation: as for :func:`py_eacopy.async_copy_with_server`."""
@@ -403,6 +420,7 @@ class EACopy:
             timeout=timeout,
             symlinks=symlinks,
             ignore_dangling_symlinks=ignore_dangling_symlinks,
+            ignore=ignore,
             config=self._open_config(),
             control=control,
         )

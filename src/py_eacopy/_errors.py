@@ -43,7 +43,10 @@ import errno
 import os
 import shutil
 import stat
-from typing import Any, Dict, Optional, Sequence, Tuple, Type, Union, cast
+from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Tuple, Type, Union, cast
+
+if TYPE_CHECKING:
+    from ._report import CopyReport
 
 AnyPath = Union[str, bytes]
 
@@ -131,6 +134,8 @@ class EACopyError(Exception):
         operation: the :class:`Operation` that failed.
         offset: where in the file a read or write failed, in bytes.
         destination: "absent", "old" or "partial": what is at the destination now; None when nothing was to be written.
+        report: the :class:`CopyReport` of the call that ended with this exception: all that was done in spite of it;
+            None when nothing was begun or the call was stopped.
     """
 
     kind: ErrorKind = ErrorKind.UNKNOWN
@@ -139,6 +144,7 @@ class EACopyError(Exception):
     destination: Optional[str] = None
     #: True when the item asked for failed as a whole, rather than something inside a tree.
     root: bool = True
+    report: "Optional[CopyReport]" = None
 
     # Without values: those would hide OSError's own.
     errno: Optional[int]

@@ -8,11 +8,12 @@ import attr
 from ._config import DEFAULT, Config, Default, active, checked, options_for
 from ._control import Control
 from ._errors import EACopyError, InvalidArgumentError, Operation
-from ._job import CopyJob, CopyOptions, Remote
+from ._job import CopyJob, CopyOptions, Filter, Remote
 from ._location import PORT, Location, checked_port, is_this_machine, on_server, on_this_machine, split_address
 from ._paths import StrOrBytesPath, are_bytes, encode_pair
 from ._report import CopyReport
 from ._strategy import run
+from ._tree import Ignore, checked_filter
 
 #: Seconds that a server may be silent.
 TIMEOUT = 30.0
@@ -30,6 +31,7 @@ def copy_with_server(
     timeout: float = TIMEOUT,
     symlinks: Union[bool, Default] = DEFAULT,
     ignore_dangling_symlinks: bool = False,
+    ignore: Optional[Ignore] = None,
     config: Optional[Config] = None,
     control: Optional[Control] = None,
 ) -> CopyReport:
@@ -59,6 +61,8 @@ def copy_with_server(
         symlinks: True copies symbolic links as links, False what they point to; default is the opposite of the
             Config's ``follow_symlinks``. Servers follow no links, so a pull can only copy them as links.
         ignore_dangling_symlinks: when links are followed: leave out those that lead nowhere.
+        ignore: as for :func:`copytree`, when a tree is pushed: called in this thread as ``ignore(directory, names)``.
+            A pull copies all.
         config: default is the active one. Its ``thread_count`` limits the connections.
         control: cancels and watches the copy from another thread.
 
@@ -83,6 +87,11 @@ def copy_with_server(
     options = options_for(config, metadata, not keep_links, bool(ignore_dangling_symlinks), True)
 
     push, place = _place(source, destination, server_addr, config)
+    if ignore is not None and not push:
+        raise InvalidArgumentError(
+            "a pull copies all: leave out ignore, or copy %r to a server instead" % os.fsdecode(source)
+        )
+    names_filter = checked_filter(ignore, are_bytes(src))
     host, port = _address(place, server_addr, port)
     level = -1 if config.compression_level == "auto" else int(config.compression_level)
     remote = Remote(
@@ -99,6 +108,7 @@ def copy_with_server(
         trees=push and os.path.isdir(source),
         items=((source, place.shown) if push else (place.shown, destination),),
         options=options,
+        filter=names_filter,
         remote=remote,
     )
     as_bytes = are_bytes(src) and are_bytes(dst)
@@ -117,7 +127,7 @@ def copy_with_server(
     except EACopyError as error:
         if not _found_no_server(error):
             raise
-    return run(_directly(source, destination, options), config, control, as_bytes=as_bytes)
+    return run(_directly(source, destination, options, names_filter), config, control, as_bytes=as_bytes)
 
 
 def server_report(server_addr: str, port: int = PORT, *, token: Optional[str] = None, timeout: float = TIMEOUT) -> str:
@@ -186,7 +196,7 @@ def _found_no_server(error: EACopyError) -> bool:
     return error.operation is Operation.CONNECT
 
 
-def _directly(source: bytes, destination: bytes, options: CopyOptions) -> CopyJob:
+def _directly(source: bytes, destination: bytes, options: CopyOptions, names_filter: Optional[Filter]) -> CopyJob:
     trees = os.path.isdir(source)
     options = attr.evolve(options, atomic=True, into_directory=not trees)
-    return CopyJob(trees=trees, items=((source, destination),), options=options)
+    return CopyJob(trees=trees, items=((source, destination),), options=options, filter=names_filter if trees else None)

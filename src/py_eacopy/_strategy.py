@@ -80,9 +80,10 @@ def run(job: CopyJob, config: Config, control: Optional[Control] = None, *, as_b
         for failure in report.errors:
             use_bytes_paths(failure)
     if report.errors and job.options.error_strategy != "ignore":
-        if len(report.errors) == 1 and report.errors[0].root:
-            raise report.errors[0]
-        raise tree_error(report.errors)
+        single = len(report.errors) == 1 and report.errors[0].root
+        failure = report.errors[0] if single else tree_error(report.errors)
+        failure.report = report
+        raise failure
     return report
 
 

@@ -98,7 +98,7 @@ def copytree(
         trees=True,
         items=((source, destination),),
         options=options_for(config, metadata, not symlinks, bool(ignore_dangling_symlinks), exist_ok),
-        filter=_filter_of(ignore, are_bytes(src)) if ignore is not None else None,
+        filter=checked_filter(ignore, are_bytes(src)),
     )
     run(job, config, control, as_bytes=are_bytes(src))
     return dst
@@ -123,12 +123,16 @@ def _described(value: object) -> str:
     return type(value).__name__
 
 
-def _filter_of(ignore: Ignore, as_bytes: bool) -> Filter:
+def checked_filter(ignore: Optional[Ignore], as_bytes: bool = False) -> Optional[Filter]:
     """Shutil's kind of filter as the engine's."""
+    _check_callable("ignore", ignore, None, "None or a function of (directory, names)")
+    if ignore is None:
+        return None
+    asked = ignore
 
     def filter_names(directory: bytes, names: List[bytes]) -> Sequence[bool]:
         own: List[Any] = list(names) if as_bytes else [os.fsdecode(name) for name in names]
-        result = ignore(directory if as_bytes else os.fsdecode(directory), list(own))
+        result = asked(directory if as_bytes else os.fsdecode(directory), list(own))
         ignored = _quick_to_search(result)
         return [name in ignored for name in own]
 
