@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import click
@@ -13,6 +14,7 @@ from . import text
 from .options import copy_options, token_options
 from .options import level as checked_level
 from .running import NOTHING_DONE, run
+from .syncing import sync
 
 _PORT = 31337
 
@@ -27,6 +29,7 @@ Exit status:
 """
 
 _PATH = click.Path()
+_DRY_RUN = click.option("--dry-run", "-n", is_flag=True, help="Write nothing; tell what would be copied.")
 
 
 class _Group(click.Group):
@@ -49,8 +52,11 @@ def eacopy() -> None:
 @click.argument("sources", nargs=-1, required=True, type=_PATH)
 @click.argument("destination", type=_PATH)
 @click.option("--no-metadata", is_flag=True, help="Keep the mode alone: neither times nor attributes.")
+@_DRY_RUN
 @copy_options
-def cp(sources: Sequence[str], destination: str, no_metadata: bool, config: Config, output: Dict[str, Any]) -> int:
+def cp(
+    sources: Sequence[str], destination: str, no_metadata: bool, dry_run: bool, config: Config, output: Dict[str, Any]
+) -> int:
     """Copies files, to another name or into a directory.
 
     \b
@@ -61,6 +67,11 @@ def cp(sources: Sequence[str], destination: str, no_metadata: bool, config: Conf
         raise click.UsageError("several files need a directory, which %s is not" % text.plain(destination))
     function = py_eacopy.batch_copy if no_metadata else py_eacopy.batch_copy2
     pairs = [(source, destination) for source in sources]
+    if dry_run:
+        output.update(verbose=True, dry_run=True)
+        from . import dry_run as plan
+
+        return run(lambda control: plan.files(pairs, control), output)
     return run(lambda control: function(pairs, config=config, control=control), output)
 
 
@@ -70,7 +81,9 @@ def cp(sources: Sequence[str], destination: str, no_metadata: bool, config: Conf
 @click.option("--symlinks", is_flag=True, help="Copy symbolic links as links, not what they point to.")
 @click.option("--ignore-dangling-symlinks", is_flag=True, help="Leave out links that lead nowhere.")
 @click.option("--dirs-exist-ok", is_flag=True, help="Copy into directories that exist.")
+@click.option("--exclude", metavar="PATTERN", multiple=True, help="Leave out names that match. May be repeated.")
 @click.option("--no-metadata", is_flag=True, help="Keep the files' modes alone: neither times nor attributes.")
+@_DRY_RUN
 @copy_options
 def cptree(
     source: str,
@@ -78,7 +91,9 @@ def cptree(
     symlinks: bool,
     ignore_dangling_symlinks: bool,
     dirs_exist_ok: bool,
+    exclude: Sequence[str],
     no_metadata: bool,
+    dry_run: bool,
     config: Config,
     output: Dict[str, Any],
 ) -> int:
@@ -89,6 +104,13 @@ def cptree(
       eacopy cptree --symlinks project /mnt/backup/project
     """
     config.preserve_metadata = not no_metadata
+    ignore = shutil.ignore_patterns(*exclude) if exclude else None
+    if dry_run:
+        output.update(verbose=True, dry_run=True)
+        from . import dry_run as plan
+
+        choices = (symlinks, ignore_dangling_symlinks, dirs_exist_ok, ignore)
+        return run(lambda control: plan.tree(source, destination, *choices, control), output)
 
     def copy(control: Control) -> CopyReport:
         return py_eacopy.batch_copytree(
@@ -96,11 +118,15 @@ def cptree(
             symlinks,
             ignore_dangling_symlinks,
             dirs_exist_ok,
+            ignore=ignore,
             config=config,
             control=control,
         )
 
     return run(copy, output)
+
+
+eacopy.add_command(sync)
 
 
 @eacopy.command()

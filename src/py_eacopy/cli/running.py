@@ -1,18 +1,19 @@
 """Runs one copying function for a command: progress, log, summary, and the exit status."""
 
 import contextlib
+import functools
 import json
 import logging
 import signal
 import sys
 import time
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import attr
 import click
 
-from .. import ConfigurationError, Control, CopyReport, EACopyError, InvalidArgumentError, TreeError
-from . import progress, text
+from .. import ConfigurationError, Control, CopyReport, EACopyError, InvalidArgumentError, SyncAction, TreeError
+from . import progress, summary, text
 
 #: The exit statuses; they are in the help of the command.
 COMPLETE, SOME_FAILED, USAGE, NOTHING_DONE, INTERRUPTED = 0, 1, 2, 3, 130
@@ -20,45 +21,69 @@ COMPLETE, SOME_FAILED, USAGE, NOTHING_DONE, INTERRUPTED = 0, 1, 2, 3, 130
 #: Failures that are listed on a terminal; the log and --json have them all.
 _LISTED = 20
 
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
+
 
 def run(copy: Callable[[Control], CopyReport], output: Mapping[str, Any]) -> int:
     """Copies, shows it, and returns the exit status.
 
     Args:
         copy: the call of the public function, with the control that it has to be given.
-        output: the options ``quiet``, ``as_json`` and ``log``.
+        output: the options ``quiet``, ``as_json``, ``log`` and, where there is one, ``verbose``: a line for each thing
+            that is done; and ``dry_run``, for the summary.
     """
+    report, status = perform(copy, output)
+    if output["as_json"]:
+        click.echo(json.dumps(as_json(report, status)))
+    elif not output["quiet"]:
+        if output.get("dry_run"):
+            click.echo("Dry run: nothing was written. The table is what would be done.")
+        for line in summary.lines(report):
+            click.echo(line)
+        if status == INTERRUPTED:
+            click.echo("Interrupted: the table is what was done until then.")
+    if not output["as_json"]:
+        print_failures(report.errors)
+    return status
+
+
+def perform(copy: Callable[[Control], CopyReport], output: Mapping[str, Any]) -> Tuple[CopyReport, int]:
+    """Copies, with progress, log and signals as for :func:`run`; returns what was done, and the exit status."""
+    told = bool(output.get("verbose")) and not output["as_json"]
+    logged = output["log"] is not None
     control = Control()
+    if told or (logged and not output["as_json"]):
+        control.action = functools.partial(_tell, told, logged)
     started = time.monotonic()
-    status: Optional[int] = None
-    with _log_to(output["log"]), _stopping_at_sigterm():
+    with _log_to(output["log"], output.get("log_format", _LOG_FORMAT)), _stopping_at_sigterm():
         try:
-            with progress.shown(control, output["quiet"] or output["as_json"]):
+            with progress.shown(control, output["quiet"] or output["as_json"] or told):
                 report = copy(control)
         except KeyboardInterrupt:
-            status = INTERRUPTED
-            report = _report_so_far(control, control.errors, started)
+            return _report_so_far(control, control.errors, started), INTERRUPTED
         except (InvalidArgumentError, ConfigurationError) as error:
             raise click.UsageError(text.plain(str(error))) from None
         except EACopyError as error:
             failures = error.errors if isinstance(error, TreeError) and error.errors else [error]
-            report = _report_so_far(control, failures, started)
-    if status is None:
-        status = _status_of(report)
-    if output["as_json"]:
-        click.echo(json.dumps(_as_json(report, status)))
-    elif not output["quiet"]:
-        _print_summary(report, status)
-    if not output["as_json"]:
-        _print_failures(report.errors)
-    return status
+            report = error.report or _report_so_far(control, failures, started)
+    return report, _status_of(report)
+
+
+def _tell(told: bool, logged: bool, action: SyncAction) -> None:
+    """Shows and logs one thing that was done, or would be."""
+    line = text.action(action)
+    if told:
+        click.echo(line)
+    if logged:
+        logging.getLogger("py_eacopy").info("%s", line)
 
 
 def _status_of(report: CopyReport) -> int:
     if report.ok:
         return COMPLETE
     done = report.files_copied + report.files_linked + report.files_skipped + report.symlinks_copied
-    return SOME_FAILED if done or report.directories_created else NOTHING_DONE
+    done += report.files_removed + report.directories_removed + report.directories_created
+    return SOME_FAILED if done else NOTHING_DONE
 
 
 def _report_so_far(control: Control, errors: Sequence[EACopyError], started: float) -> CopyReport:
@@ -67,6 +92,10 @@ def _report_so_far(control: Control, errors: Sequence[EACopyError], started: flo
     return CopyReport(
         files_copied=last.files_copied,
         bytes_copied=last.bytes_copied,
+        files_linked=last.files_linked,
+        bytes_linked=last.bytes_linked,
+        files_skipped=last.files_skipped,
+        bytes_skipped=last.bytes_skipped,
         errors=tuple(errors),
         seconds=time.monotonic() - started,
     )
@@ -89,7 +118,7 @@ def _stopping_at_sigterm() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _log_to(path: Optional[str]) -> Iterator[None]:
+def _log_to(path: Optional[str], form: str) -> Iterator[None]:
     logger = logging.getLogger("py_eacopy")
     handler: logging.Handler = logging.NullHandler()  # without one, logging would write warnings to stderr
     with contextlib.ExitStack() as opened:
@@ -99,7 +128,7 @@ def _log_to(path: Optional[str]) -> Iterator[None]:
             except OSError as error:
                 raise click.UsageError("cannot write the log %s: %s" % (text.plain(path), error.strerror)) from None
             handler = logging.StreamHandler(opened.enter_context(stream))
-            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+            handler.setFormatter(logging.Formatter(form))
         logger.addHandler(handler)
         try:
             yield
@@ -107,9 +136,10 @@ def _log_to(path: Optional[str]) -> Iterator[None]:
             logger.removeHandler(handler)
 
 
-def _as_json(report: CopyReport, status: int) -> Dict[str, Any]:
+def as_json(report: CopyReport, status: int) -> Dict[str, Any]:
     fields = attr.asdict(report, recurse=False)
     fields["methods"] = dict(report.methods)
+    fields["actions"] = [action._asdict() for action in report.actions]
     fields["errors"] = [_error_as_json(error) for error in report.errors]
     fields["exit_status"] = status
     return fields
@@ -128,31 +158,7 @@ def _name(path: object) -> Optional[str]:
     return None if path is None else str(path)
 
 
-def _print_summary(report: CopyReport, status: int) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 2), show_edge=False)
-    for heading in ("", "files", "bytes"):
-        table.add_column(heading, justify="left" if not heading else "right")
-    table.add_row("Copied", str(report.files_copied), text.size(report.bytes_copied))
-    table.add_row("Linked", str(report.files_linked), text.size(report.bytes_linked))
-    table.add_row("Skipped", str(report.files_skipped), text.size(report.bytes_skipped))
-    table.add_row("FAILED", str(len(report.errors)), "")
-    console = Console(highlight=False, markup=False)
-    console.print(table)
-    rate = report.bytes_copied / report.seconds if report.seconds > 0 else 0.0
-    console.print("Time %s, %s/s" % (text.duration(report.seconds), text.size(rate)))
-    if report.bytes_reused:
-        console.print("Reused %s, written %s" % (text.size(report.bytes_reused), text.size(report.bytes_written)))
-    if report.server is not None:
-        wire = (text.plain(report.server), text.size(report.bytes_sent), text.size(report.bytes_received))
-        console.print("Server %s; sent %s, received %s" % wire)
-    if status == INTERRUPTED:
-        console.print("Interrupted: the table is what was done until then.")
-
-
-def _print_failures(errors: Sequence[EACopyError]) -> None:
+def print_failures(errors: Sequence[EACopyError]) -> None:
     lines: List[str] = ["eacopy: " + text.plain(str(error)) for error in errors[:_LISTED]]
     if len(errors) > _LISTED:
         lines.append("eacopy: and %d more; --log FILE and --json have them all" % (len(errors) - _LISTED))

@@ -1,5 +1,7 @@
 """How sizes, times and names are written for people."""
 
+from .. import SyncAction
+
 
 def size(count: float) -> str:
     """Bytes in the unit that suits them."""
@@ -23,3 +25,11 @@ def plain(name: str) -> str:
     if name.isprintable():
         return name
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name)
+
+
+def action(done: SyncAction) -> str:
+    """One thing that was done, or would be, as a line."""
+    line = "%-16s  " % done.action
+    if done.source is not None and done.action != "make-directory":
+        line += plain(done.source) + " -> "
+    return line + plain(done.destination)
