@@ -207,7 +207,7 @@ def server(tmp_path):
             [sys.executable, "-c", MAIN, "serve", "--port", "0", "--share", "s=%s" % share],
             env=environment(EACOPY_TOKEN="secret", NOTIFY_SOCKET=str(ready)), stderr=subprocess.PIPE, encoding="utf-8",
         )  # fmt: skip
-        assert notified.recv(100) == b"READY=1"
+        assert notified.recv(200).startswith(b"READY=1\n")
         process.eacopy_port = int(re.search(r"port (\d+)", process.stderr.readline()).group(1))
         process.share = share
         yield process

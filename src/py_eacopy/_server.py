@@ -232,6 +232,24 @@ def create_server(port: int = PORT, thread_count: int = 4, **options: Any) -> EA
     return EACopyServer(port, thread_count, **options)
 
 
+def parse_report(text: str) -> Optional[ServerStats]:
+    """The numbers in the text of :func:`server_report`; None when it is not that of a server of ours."""
+    lines = text.splitlines()
+    if not lines or lines[0] != "py-eacopy server":
+        return None
+    found: Dict[str, float] = {}
+    for line in lines[1:]:
+        name, _, value = line.partition(": ")
+        number, _, unit = value.partition(" ")
+        try:
+            found[name.replace(" ", "_")] = float(number) if unit == "s" else int(number)
+        except ValueError:
+            return None
+    if not set(ServerStats.__annotations__) <= set(found):
+        return None
+    return cast(ServerStats, found)
+
+
 def _require(legal: bool, name: str, value: object, wanted: str) -> None:
     if not legal:
         raise ConfigurationError("%s=%r is not legal: it must be %s" % (name, value, wanted))

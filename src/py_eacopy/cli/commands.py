@@ -14,6 +14,7 @@ from . import text
 from .options import copy_options, token_options
 from .options import level as checked_level
 from .running import NOTHING_DONE, run
+from .service_commands import serve, stats
 from .syncing import sync
 
 _PORT = 31337
@@ -198,62 +199,7 @@ def apply(
     return run(copy, output)
 
 
-def _shares(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> Dict[str, str]:
-    shares: Dict[str, str] = {}
-    for value in values:
-        name, equals, directory = value.partition("=")
-        if not equals or not name or not directory:
-            raise click.BadParameter("%r is not NAME=DIR" % value)
-        if name in shares:
-            raise click.BadParameter("%r is there twice" % name)
-        shares[name] = directory
-    return shares
-
-
-@eacopy.command()
-@click.option("--share", "shares", metavar="NAME=DIR", multiple=True, callback=_shares, help="May be repeated.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
-@click.option("--port", type=click.IntRange(0, 65535), default=_PORT, show_default=True, help="0 picks a free one.")
-@click.option("--threads", "thread_count", type=int, default=4, show_default=True, help="Requests at the same time.")
-@click.option("--history-file", type=_PATH, help="Where to remember what was copied.")
-@click.option("--history-size", type=int, default=500_000, show_default=True, help="Files that are remembered.")
-@click.option("--link-mode", type=click.Choice(["auto", "hard", "reflink", "never"]), default="auto", show_default=True)
-@click.option("--link-min-size", type=int, default=0, show_default=True, help="Smaller files, in bytes, are sent.")
-@click.option("--link-by-name", is_flag=True, help="Know files by their names, wherever they lay.")
-@click.option("--use-hash", is_flag=True, help="Ask for the MD5 of files that are not known.")
-@click.option("--unsecure", is_flag=True, help="No security file: who reaches the port and knows the token may write.")
-@click.option("--max-connections", type=int, default=256, show_default=True)
-@click.option("--idle-timeout", type=float, default=300.0, show_default=True, help="In seconds.")
-@click.option("--backend", type=click.Choice(["auto", "native", "portable"]), help="What serves.")
-@click.option("--quiet", "-q", is_flag=True, help="Show nothing but failures.")
-@token_options
-def serve(
-    shares: Dict[str, str],
-    history_file: Optional[str],
-    unsecure: bool,
-    backend: Optional[str],
-    quiet: bool,
-    **options: Any,
-) -> int:
-    """Serves push and pull, until Ctrl-C or SIGTERM.
-
-    \b
-    Example:
-      EACOPY_TOKEN=... eacopy serve --host 0.0.0.0 --share builds=/srv/builds
-    """
-    from .serving import serve as run_server
-
-    try:
-        server = py_eacopy.EACopyServer(
-            shares=shares or None,
-            history_file=history_file,
-            security_file=not unsecure,
-            config=Config(backend=backend),
-            **options,
-        )
-    except EACopyError as error:
-        raise click.UsageError(text.plain(str(error))) from None
-    return run_server(server, options["host"], quiet)
+eacopy.add_command(serve)
 
 
 def _remote_options(command: Any) -> Any:
@@ -342,31 +288,7 @@ def pull(source: str, destination: str, **options: Any) -> int:
     return _through_server(source, destination, **options)
 
 
-@eacopy.command()
-@click.argument("server", metavar="HOST[:PORT]")
-@click.option("--port", type=click.IntRange(1, 65535), default=_PORT, show_default=True)
-@click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds of silence.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with the report as text in it.")
-@token_options
-def stats(server: str, port: int, timeout: float, as_json: bool, token: Optional[str]) -> int:
-    """Asks a server what it did since it was started.
-
-    \b
-    Example:
-      eacopy stats fileserver
-    """
-    try:
-        report = py_eacopy.server_report(server, port, token=token, timeout=timeout)
-    except (py_eacopy.InvalidArgumentError, py_eacopy.ConfigurationError) as error:
-        raise click.UsageError(text.plain(str(error))) from None
-    except EACopyError as error:
-        click.echo("eacopy: " + text.plain(str(error)), err=True)
-        return NOTHING_DONE
-    if as_json:
-        click.echo(json.dumps({"server": server, "report": report}))
-    else:
-        click.echo("\n".join(map(text.plain, report.splitlines())))
-    return 0
+eacopy.add_command(stats)
 
 
 @eacopy.command()

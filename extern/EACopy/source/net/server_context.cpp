@@ -94,24 +94,23 @@ ServerStatistics ServerContext::Statistics() const {
 
 std::string ServerContext::Report() const {
   const ServerStatistics sum = Statistics();
-  std::string text = "py-eacopy server\n";
+  char uptime[64];
+  std::snprintf(uptime, sizeof(uptime), "uptime: %.3f s\n", sum.uptime);
+  std::string text = std::string("py-eacopy server\n") + uptime;
   auto line = [&](const char* name, uint64_t value) {
-    char buffer[64];
-    std::snprintf(buffer, sizeof(buffer), "%-20s%20llu\n", name, static_cast<unsigned long long>(value));
-    text += buffer;
+    text += std::string(name) + ": " + std::to_string(value) + "\n";
   };
-  line("uptime seconds", static_cast<uint64_t>(sum.uptime));
-  line("connections", sum.connections);
   line("active connections", sum.active_connections);
-  line("bytes sent", sum.bytes_sent);
-  line("bytes received", sum.bytes_received);
-  line("files sent", sum.files_sent);
-  line("files received", sum.files_received);
-  line("files linked", sum.files_linked);
   line("bytes linked", sum.bytes_linked);
-  line("files skipped", sum.files_skipped);
+  line("bytes received", sum.bytes_received);
+  line("bytes sent", sum.bytes_sent);
   line("bytes skipped", sum.bytes_skipped);
+  line("connections", sum.connections);
   line("errors", sum.errors);
+  line("files linked", sum.files_linked);
+  line("files received", sum.files_received);
+  line("files sent", sum.files_sent);
+  line("files skipped", sum.files_skipped);
   line("history size", sum.history_size);
   return text;
 }

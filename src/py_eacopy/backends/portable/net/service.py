@@ -171,8 +171,8 @@ class Service:
         """The statistics as text, one a line."""
         found = dict(self.statistics.read(), history_size=len(self.history))
         uptime = found.pop("uptime")
-        lines = ["py-eacopy server", "uptime: %.1f s" % uptime]
-        lines += ["%s: %d" % (name.replace("_", " "), value) for name, value in found.items()]
+        lines = ["py-eacopy server", "uptime: %.3f s" % uptime]
+        lines += ["%s: %d" % (name.replace("_", " "), found[name]) for name in sorted(found)]
         return "\n".join(lines) + "\n"
 
     # Clearing up what dead servers left ------------------------------------------------------------------------
