@@ -11,76 +11,16 @@
 #include <vector>
 
 #include "check.h"
-#include "eacopy/server.h"
 #include "files.h"
 #include "net/socket.h"
 #include "net/wire.h"
 #include "net/zstd.h"
-#include "run_job.h"
+#include "service.h"
 
 using namespace eacopy;
 using namespace eacopy::test;
 
 namespace {
-
-JobResult RunItems(Job& job, const std::vector<Item>& items) {
-  JobResult result;
-  Coordinate(job, items, Coordination(), &result);
-  return result;
-}
-
-// A server of one share, and the options of a client that knows it.
-class Service {
- public:
-  explicit Service(const std::function<void(ServerOptions&)>& change = nullptr) {
-    MakeFolder(folder_ / "share");
-    MakeFolder(folder_ / "here");
-    ServerOptions options;
-    options.shares = {{"s", folder_ / "share"}};
-    options.security_file = false;
-    if (change) change(options);
-    Failure failure;
-    server_ = Server::Start(options, &failure);
-    Must(server_ != nullptr, "start a server");
-    remote_.host = "127.0.0.1";
-    remote_.port = server_->port();
-    remote_.token = options.token;
-    remote_.timeout = 20;
-    options_.follow_symlinks = false;
-    options_.thread_count = 4;
-  }
-
-  std::string Shared(const std::string& name) const { return folder_ / ("share/" + name); }
-  std::string Here(const std::string& name) const { return folder_ / ("here/" + name); }
-
-  JobResult Push(const std::string& here, const std::string& shared, bool tree = true) {
-    remote_.push = true;
-    remote_.directory = "s/" + shared;
-    remote_.local_directory = Shared(shared);
-    return Run(tree, Here(here), "eacopy://server/s/" + shared);
-  }
-  JobResult Pull(const std::string& shared, const std::string& here) {
-    remote_.push = false;
-    remote_.directory = "s/" + shared;
-    remote_.local_directory = Shared(shared);
-    return Run(false, "eacopy://server/s/" + shared, Here(here));
-  }
-
-  Server& server() { return *server_; }
-  Options& options() { return options_; }
-  Remote& remote() { return remote_; }
-
- private:
-  JobResult Run(bool tree, const std::string& source, const std::string& destination) {
-    Job job(options_, remote_);
-    return RunItems(job, {{tree ? ItemType::kTree : ItemType::kFile, source, destination}});
-  }
-
-  Folder folder_;
-  std::unique_ptr<Server> server_;
-  Options options_;
-  Remote remote_;
-};
 
 // A tree of all that there is.
 void MakeTree(const std::string& path, int files = 300) {
@@ -113,16 +53,6 @@ std::string AttributeOf(const std::string& path, const char* name) {
   char value[100];
   const ssize_t size = ::getxattr(path.c_str(), name, value, sizeof(value));
   return size < 0 ? "none" : std::string(value, static_cast<size_t>(size));
-}
-
-void CheckNothingFailed(const JobResult& result) {
-  CHECK(result.done);
-  for (const Failure& failure : result.failures) {
-    std::fprintf(stderr, "%s -> %s: kind %d operation %d errno %d %s\n", failure.source.c_str(),
-                 failure.destination.c_str(), static_cast<int>(failure.status.kind()),
-                 static_cast<int>(failure.status.operation()), failure.status.error_number(), failure.text.c_str());
-  }
-  CHECK_EQUAL(result.failures.size(), 0u);
 }
 
 void PushAndPull(Service& service) {
