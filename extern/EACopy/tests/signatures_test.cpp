@@ -63,6 +63,19 @@ TEST(SumsAreThoseOfZlibAndMd5) {
   CHECK_EQUAL(signature.strong, 0xe9083078bf343361u);
 }
 
+TEST(EightAtOnceAreTheSameAsOneByOne) {
+  for (const size_t size : {1u, 51u, 52u, 55u, 59u, 60u, 61u, 115u, 116u, 124u, 1024u, 5000u}) {
+    const std::string blocks = Noise(size * kBlocksAtOnce, size);
+    BlockSignature together[kBlocksAtOnce];
+    delta::SignaturesOf(kSalt, blocks, together);
+    for (size_t i = 0; i < kBlocksAtOnce; ++i) {
+      const BlockSignature one = SignatureOf(kSalt, std::string_view(blocks).substr(i * size, size));
+      CHECK_EQUAL(together[i].weak, one.weak);
+      CHECK_EQUAL(together[i].strong, one.strong);
+    }
+  }
+}
+
 TEST(SizesOfBlocks) {
   CHECK_EQUAL(Signatures::BlockSizeFor(0), 1024u);
   CHECK_EQUAL(Signatures::BlockSizeFor(uint64_t{64} << 20), 2048u);

@@ -26,29 +26,36 @@ uint32_t Spread(uint32_t weak) { return weak * 0x9e3779b1u; }
 }  // namespace
 
 uint32_t Adler32(std::string_view bytes) {
+  constexpr size_t kLanes = 16, kChunks = 345;  // so many that 32 bits hold the sums
   uint32_t a = 1, b = 0;
   const auto* data = reinterpret_cast<const unsigned char*>(bytes.data());
-  for (size_t left = bytes.size(); left > 0;) {
-    // So many fit into 32 bits before a division is needed. Sums of 16 can be made without waiting for one another.
-    size_t some = std::min<size_t>(left, 5552);
-    left -= some;
-    for (; some >= 16; some -= 16, data += 16) {
-      uint32_t sum = 0, weighted = 0;
-      for (uint32_t i = 0; i < 16; ++i) {
-        sum += data[i];
-        weighted += (16 - i) * data[i];
+  size_t left = bytes.size();
+  while (left >= kLanes) {
+    // A sum for each place in a chunk, and the sum of those after each chunk: the compiler makes registers of them.
+    uint32_t sums[kLanes] = {}, sums_of_sums[kLanes] = {};
+    const size_t chunks = std::min(left / kLanes, kChunks);
+    for (size_t chunk = 0; chunk < chunks; ++chunk, data += kLanes) {
+      for (size_t i = 0; i < kLanes; ++i) {
+        sums[i] += data[i];
+        sums_of_sums[i] += sums[i];
       }
-      b += 16 * a + weighted;
-      a += sum;
     }
-    for (; some > 0; --some) {
-      a += *data++;
-      b += a;
+    const size_t size = chunks * kLanes;
+    left -= size;
+    // A byte counts once for each byte from it on to the end.
+    uint64_t weighted = uint64_t{size} * a;
+    for (size_t i = 0; i < kLanes; ++i) {
+      weighted += uint64_t{kLanes} * sums_of_sums[i] - i * sums[i];
+      a += sums[i];
     }
     a %= kModulus;
-    b %= kModulus;
+    b = static_cast<uint32_t>((b + weighted) % kModulus);
   }
-  return b << 16 | a;
+  for (; left > 0; --left) {
+    a += *data++;
+    b += a;
+  }
+  return b % kModulus << 16 | a % kModulus;
 }
 
 BlockSignature SignatureOf(uint32_t salt, std::string_view block) {
@@ -61,6 +68,22 @@ BlockSignature SignatureOf(uint32_t salt, std::string_view block) {
   signature.weak = Adler32(block);
   signature.strong = net::LoadNumber<uint64_t>(reinterpret_cast<const char*>(md5.Finish().data()));
   return signature;
+}
+
+static_assert(kBlocksAtOnce == net::kMd5AtOnce);
+
+void SignaturesOf(uint32_t salt, std::string_view blocks, BlockSignature* signatures) {
+  const size_t size = blocks.size() / kBlocksAtOnce;
+  const char* beginnings[kBlocksAtOnce];
+  for (size_t i = 0; i < kBlocksAtOnce; ++i) {
+    beginnings[i] = blocks.data() + i * size;
+    signatures[i].weak = Adler32(blocks.substr(i * size, size));
+  }
+  net::Md5Digest digests[kBlocksAtOnce];
+  net::Md5OfEight(salt, beginnings, size, digests);
+  for (size_t i = 0; i < kBlocksAtOnce; ++i) {
+    signatures[i].strong = net::LoadNumber<uint64_t>(reinterpret_cast<const char*>(digests[i].data()));
+  }
 }
 
 uint32_t Signatures::BlockSizeFor(uint64_t file_size) {
@@ -134,6 +157,18 @@ bool BlockFinder::IsBlock(const char* window, size_t length, uint32_t weak, size
   return is;
 }
 
+// Whether the windows from here on are the blocks from `first` on, kBlocksAtOnce of them.
+bool BlockFinder::AreBlocks(const char* window, size_t first) {
+  const BlockSignature* wanted = &signatures_.blocks()[first];
+  for (size_t i = 0; i < kBlocksAtOnce; ++i) {
+    if (Adler32(std::string_view(window + i * block_size_, block_size_)) != wanted[i].weak) return false;
+  }
+  BlockSignature found[kBlocksAtOnce];
+  SignaturesOf(signatures_.salt(), std::string_view(window, kBlocksAtOnce * block_size_), found);
+  return std::equal(found, found + kBlocksAtOnce, wanted,
+                    [](const BlockSignature& a, const BlockSignature& b) { return a.strong == b.strong; });
+}
+
 bool BlockFinder::FindAt(const char* window, uint32_t weak, size_t* block) {
   size_t place = Spread(weak) >> table_shift_;
   for (; table_[place] != 0; place = (place + 1) & table_mask_) {
@@ -152,7 +187,8 @@ Status BlockFinder::Found(size_t block, size_t length, const Take& take) {
   reused_.length += length;
   position_ += length;
   begin_ = position_;
-  expected_ = block + 1;
+  in_a_row_ = block == expected_ ? in_a_row_ + 1 : 0;
+  expected_ = block + (length + block_size_ - 1) / block_size_;
   return status;
 }
 
@@ -162,8 +198,14 @@ Status BlockFinder::Search(size_t end, const Take& take) {
   if (full_blocks_ == 0) return Status();
   while (position_ + size <= end) {
     const char* window = buffer_.data() + position_;
-    uint32_t weak = Adler32(std::string_view(window, size));
     size_t block = expected_;
+    if (in_a_row_ >= kBlocksAtOnce && full_blocks_ - expected_ >= kBlocksAtOnce &&
+        position_ + kBlocksAtOnce * size <= end && AreBlocks(window, block)) {
+      Status status = Found(block, kBlocksAtOnce * size, take);
+      if (!status.ok()) return status;
+      continue;
+    }
+    uint32_t weak = Adler32(std::string_view(window, size));
     if (expected_ < full_blocks_ && IsBlock(window, size, weak, expected_)) {
       Status status = Found(block, size, take);
       if (!status.ok()) return status;

@@ -278,6 +278,110 @@ Md5Digest Md5::Finish() {
   return digest;
 }
 
+namespace {
+
+// Four numbers in one register, and two of those, so that one is worked on while the other's result is waited for.
+using Four = uint32_t __attribute__((vector_size(16)));
+
+struct Eight {
+  Four low, high;
+};
+
+// One step of MD5 on each: a += f + word + constant, turned left and added to b. `f` is of b, c and d.
+template <int kBits, typename Function>
+void Step(Function f, Eight* a, const Eight& b, const Eight& c, const Eight& d, const Eight& word, uint32_t constant) {
+  const Four added = {constant, constant, constant, constant};
+  const Four low = a->low + f(b.low, c.low, d.low) + word.low + added;
+  const Four high = a->high + f(b.high, c.high, d.high) + word.high + added;
+  a->low = b.low + (low << kBits | low >> (32 - kBits));
+  a->high = b.high + (high << kBits | high >> (32 - kBits));
+}
+
+template <int kFirst, int kSecond, int kThird, int kFourth, int kStart, int kStride, typename Function>
+void Round(int round, Function f, Eight* state, const Eight* words) {
+  for (int i = 0; i < 16; i += 4) {
+    const uint32_t* constants = kMd5Constants + 16 * round + i;
+    auto word = [&](int step) -> const Eight& { return words[(kStart + kStride * (i + step)) % 16]; };
+    Step<kFirst>(f, &state[0], state[1], state[2], state[3], word(0), constants[0]);
+    Step<kSecond>(f, &state[3], state[0], state[1], state[2], word(1), constants[1]);
+    Step<kThird>(f, &state[2], state[3], state[0], state[1], word(2), constants[2]);
+    Step<kFourth>(f, &state[1], state[2], state[3], state[0], word(3), constants[3]);
+  }
+}
+
+// A block of 64 bytes of each message.
+void BlockOfEight(const char* const* blocks, Eight* state) {
+  Eight words[16];
+  for (size_t i = 0; i < 16; ++i) {
+    auto load = [&](size_t lane) { return LoadNumber<uint32_t>(blocks[lane] + 4 * i); };
+    words[i].low = Four{load(0), load(1), load(2), load(3)};
+    words[i].high = Four{load(4), load(5), load(6), load(7)};
+  }
+  const Eight before[4] = {state[0], state[1], state[2], state[3]};
+  Round<7, 12, 17, 22, 0, 1>(
+      0, [](const Four& b, const Four& c, const Four& d) { return d ^ (b & (c ^ d)); }, state, words);
+  Round<5, 9, 14, 20, 1, 5>(
+      1, [](const Four& b, const Four& c, const Four& d) { return c ^ (d & (b ^ c)); }, state, words);
+  Round<4, 11, 16, 23, 5, 3>(
+      2, [](const Four& b, const Four& c, const Four& d) { return b ^ c ^ d; }, state, words);
+  Round<6, 10, 15, 21, 0, 7>(
+      3, [](const Four& b, const Four& c, const Four& d) { return c ^ (b | ~d); }, state, words);
+  for (int i = 0; i < 4; ++i) {
+    state[i].low += before[i].low;
+    state[i].high += before[i].high;
+  }
+}
+
+}  // namespace
+
+void Md5OfEight(uint32_t first, const char* const* messages, size_t size, Md5Digest* digests) {
+  constexpr uint32_t kBegin[4] = {0x67452301u, 0xefcdab89u, 0x98badcfeu, 0x10325476u};
+  Eight state[4];
+  for (int i = 0; i < 4; ++i) {
+    state[i].low = state[i].high = Four{kBegin[i], kBegin[i], kBegin[i], kBegin[i]};
+  }
+  // `first` stands before the messages: so blocks in the middle begin 4 bytes before a multiple of 64.
+  const size_t whole = size + 4;
+  const char* blocks[kMd5AtOnce];
+  char ends[kMd5AtOnce][128];
+  size_t done = 0;
+  if (whole >= 64) {
+    for (size_t lane = 0; lane < kMd5AtOnce; ++lane) {
+      StoreNumber(ends[lane], first);
+      std::memcpy(ends[lane] + 4, messages[lane], 60);
+      blocks[lane] = ends[lane];
+    }
+    BlockOfEight(blocks, state);
+    for (done = 64; done + 64 <= whole; done += 64) {
+      for (size_t lane = 0; lane < kMd5AtOnce; ++lane) blocks[lane] = messages[lane] + done - 4;
+      BlockOfEight(blocks, state);
+    }
+  }
+  const size_t left = whole - done;
+  const size_t padded = left < 56 ? 64 : 128;
+  for (size_t lane = 0; lane < kMd5AtOnce; ++lane) {
+    char* end = ends[lane];
+    if (done == 0) StoreNumber(end, first);
+    const size_t before = done == 0 ? 4 : 0;
+    std::memcpy(end + before, messages[lane] + done + before - 4, left - before);
+    std::memset(end + left, 0, padded - left);
+    end[left] = static_cast<char>(0x80);
+    StoreNumber<uint64_t>(end + padded - 8, uint64_t{whole} * 8);
+    blocks[lane] = end;
+  }
+  BlockOfEight(blocks, state);
+  if (padded == 128) {
+    for (const char*& block : blocks) block += 64;
+    BlockOfEight(blocks, state);
+  }
+  for (size_t lane = 0; lane < kMd5AtOnce; ++lane) {
+    for (size_t i = 0; i < 4; ++i) {
+      const uint32_t number = lane < 4 ? state[i].low[lane] : state[i].high[lane - 4];
+      StoreNumber(reinterpret_cast<char*>(digests[lane].data()) + 4 * i, number);
+    }
+  }
+}
+
 void Sha256::Block(const uint8_t* data) {
   uint32_t words[64];
   for (int i = 0; i < 16; ++i) words[i] = LoadBigEndian(data + 4 * i);

@@ -106,14 +106,23 @@ Status OlderVersion::TellSignatures(uint32_t index, const std::atomic<bool>* sto
     blocks.clear();
     return appended();
   };
-  const size_t piece = std::max<size_t>(message.block_size, kPiece);  // powers of two: whole blocks
+  auto put = [&](const BlockSignature& signature) {
+    PutNumber<uint32_t>(&blocks, signature.weak);
+    PutNumber<uint64_t>(&blocks, signature.strong);
+    ++count;
+  };
+  // Sizes of blocks are powers of two: pieces are whole blocks, but the last.
+  const size_t together = message.block_size * delta::kBlocksAtOnce;
+  const size_t piece = std::max<size_t>(message.block_size <= kPiece ? together : message.block_size, kPiece);
   Status status = ReadPieces(stopping, piece, [&](std::string_view bytes) {
+    for (; bytes.size() >= together; bytes.remove_prefix(together)) {
+      BlockSignature signatures[delta::kBlocksAtOnce];
+      delta::SignaturesOf(message.salt, bytes.substr(0, together), signatures);
+      for (const BlockSignature& signature : signatures) put(signature);
+    }
     while (!bytes.empty()) {
       const std::string_view block = bytes.substr(0, message.block_size);
-      const BlockSignature signature = delta::SignatureOf(message.salt, block);
-      PutNumber<uint32_t>(&blocks, signature.weak);
-      PutNumber<uint64_t>(&blocks, signature.strong);
-      ++count;
+      put(delta::SignatureOf(message.salt, block));
       bytes.remove_prefix(block.size());
     }
     return count >= kBlocksOfMessage ? tell() : Status();
