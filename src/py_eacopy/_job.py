@@ -108,7 +108,8 @@ class Sync:
     """Which files a job brings up to date, and how it tells that they are.
 
     Patterns are bytes with "*" (any characters) and "?" (any one); all other characters stand for themselves. They are
-    compared with a name; a pattern with "/" in it with the path below the source. Case counts except on Windows.
+    compared with a name; a pattern with "/" in it with the path below the source, and one that begins with "/" with the
+    whole of it all the same. Case counts except on Windows.
 
     Attributes:
         files: only files that match one of these.
@@ -131,6 +132,8 @@ class Sync:
         include_attributes, exclude_attributes: only, or no, files with one of these: R read-only, H hidden.
         dry_run: write nothing, and report what would be done.
         want_actions: tell :meth:`Control.act` what is done, or would be.
+        root: for files that are items: the directory below which the older copies and the database know their
+            destinations; empty: by their names alone.
     """
 
     files: Tuple[bytes, ...] = (b"*",)
@@ -155,6 +158,7 @@ class Sync:
     exclude_attributes: str = ""
     dry_run: bool = False
     want_actions: bool = False
+    root: bytes = b""
 
 
 @attr.s(frozen=True, slots=True, auto_attribs=True, kw_only=True)

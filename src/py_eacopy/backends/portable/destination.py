@@ -7,7 +7,7 @@ from typing import Optional, Tuple
 
 from ..._errors import DestinationState, Operation
 from ..._job import CopyOptions
-from . import system
+from . import system, temporary
 from .metadata import copy_metadata, set_metadata
 from .monitor import Monitor
 from .verify import compare_data
@@ -42,6 +42,7 @@ class Destination:
 
     Args:
         sync_directory: make the new name durable, too; False when the directory's owner does that for all of them.
+        replaces_links: a symbolic link at the destination is itself replaced, not what it leads to.
 
     Attributes:
         descriptor: open for writing between :meth:`open` and :meth:`commit` or :meth:`abandon`, else -1.
@@ -56,6 +57,7 @@ class Destination:
         "_options",
         "_monitor",
         "_syncs_directory",
+        "_replaces_links",
         "_written",
         "_created",
         "_before",
@@ -66,13 +68,20 @@ class Destination:
     )
 
     def __init__(
-        self, directory: Optional[int], name: str, options: CopyOptions, monitor: Monitor, sync_directory: bool
+        self,
+        directory: Optional[int],
+        name: str,
+        options: CopyOptions,
+        monitor: Monitor,
+        sync_directory: bool,
+        replaces_links: bool = False,
     ) -> None:
         self._directory = directory
         self._name = self._given = name  # where the file is to be in the end
         self._options = options
         self._monitor = monitor
         self._syncs_directory = sync_directory
+        self._replaces_links = replaces_links
         self._written = name  # the name under which it is written: the same, or that of the temporary file
         self._created = False  # that name is ours to remove
         self._before: Optional[os.stat_result] = None  # what was at the destination, as far as it was looked at
@@ -111,8 +120,8 @@ class Destination:
     def _open_atomic(self, source_info: os.stat_result) -> None:
         """Creates a temporary file beside what is to be replaced. Leaves no descriptor when that is a directory."""
         # Writing through a link replaces what it leads to, as writing in place would.
-        self._name, self._before = self._resolve_links(self._name)
-        if self._before is not None:
+        self._name, self._before = self._look() if self._replaces_links else self._resolve_links(self._name)
+        if self._before is not None and not (self._replaces_links and stat.S_ISLNK(self._before.st_mode)):
             if stat.S_ISDIR(self._before.st_mode):
                 return
             if not stat.S_ISREG(self._before.st_mode):
@@ -124,10 +133,11 @@ class Destination:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
         while self.descriptor < 0:
             try:
-                self._create(os.path.join(head, ".eacopy-%s.tmp" % os.urandom(8).hex()), source_info)
+                self._create(os.path.join(head, temporary.make_name()), source_info)
             except FileExistsError:
                 continue
-            system.lock(self.descriptor)  # what nobody has locked is taken for left behind
+            if not temporary.claim(self.descriptor):
+                self._close()
 
     def _open_in_place(self, source_info: os.stat_result) -> None:
         """Opens what is there already. Leaves no descriptor when it is a directory."""
@@ -213,6 +223,13 @@ class Destination:
             target = os.readlink(name, dir_fd=self._directory)
             name = os.path.join(os.path.dirname(name), target)
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+    def _look(self) -> Tuple[str, Optional[os.stat_result]]:
+        """What is at the name itself."""
+        try:
+            return self._name, os.stat(self._name, dir_fd=self._directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return self._name, None
 
     # The end ---------------------------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ class PortableBackend(Backend):
     def capabilities(self) -> FrozenSet[str]:
         offers = {
             "zstd": zstd.AVAILABLE,
+            "sync": True,
             "client": system.DIRECTORY_HANDLES,
             # A share is only as safe as its directories are open.
             "server": system.DIRECTORY_HANDLES and system.METADATA_BY_DESCRIPTOR,
@@ -54,6 +55,10 @@ class PortableBackend(Backend):
         return COPIED_INTO if copier.into_directory else COPIED
 
     def run(self, job: CopyJob, control: Control) -> CopyReport:
+        if job.sync is not None:
+            from .sync.job import SyncJob
+
+            return SyncJob(job, control, self.name).run()
         if job.delta is not None:
             from .delta.job import DeltaJob
 

@@ -27,9 +27,10 @@ class FileCopier:
         size, method: of the data.
     """
 
-    def __init__(self, options: CopyOptions, monitor: Monitor) -> None:
+    def __init__(self, options: CopyOptions, monitor: Monitor, replaces_links: bool = False) -> None:
         self._options = options
         self._monitor = monitor
+        self._replaces_links = replaces_links  # see Destination
         self._no_atime = system.O_NOATIME
         self.link = False
         self.into_directory = False
@@ -65,7 +66,9 @@ class FileCopier:
         descriptor = -1
         size = 0
         sync_directory = self._options.fsync and not in_tree  # a tree's directory is synced when all is in it
-        destination = Destination(target_directory, target, self._options, monitor, sync_directory)
+        destination = Destination(
+            target_directory, target, self._options, monitor, sync_directory, self._replaces_links
+        )
         try:
             if not listed:
                 info = os.stat(source, dir_fd=source_directory, follow_symlinks=follow)

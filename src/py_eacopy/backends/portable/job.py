@@ -123,7 +123,7 @@ class Job(Coordinator):
                 return False
             self._items_added += 1
             names = os.fsdecode(source), os.fsdecode(destination)
-            self.scheduler.add_item(Tree(*names) if self._trees else _FileItem(*names))
+            self.scheduler.add_item(self._item(*names))
             # The caller may be slow to name the items; the first ones are copied meanwhile.
             if self._items_added == 1:
                 self._start_threads()
@@ -131,6 +131,9 @@ class Job(Coordinator):
                 self._start_threads()
                 self._take_messages()
         return True
+
+    def _item(self, source: str, destination: str) -> Task:
+        return Tree(source, destination) if self._trees else _FileItem(source, destination)
 
     def _start_threads(self) -> None:
         """Starts threads for what waits for one, if there may be so many.

@@ -40,6 +40,8 @@ def set_metadata(
     target: Union[int, str], info: os.stat_result, attributes: Attributes, level: str, monitor: Monitor
 ) -> None:
     """Sets the mode ("mode") or all metadata ("stat") of an open file, or where that is not possible of a named one."""
+    if monitor.keeps_owner:
+        set_owner(target, info, monitor)  # which clears set-uid bits, so before the mode
     # Attributes come before a mode that would forbid to set them.
     if attributes:
         write_attributes(target, attributes, monitor)
@@ -54,6 +56,30 @@ def set_metadata(
         os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns))
         if system.FLAGS:
             _set_flags(target, info, monitor)
+
+
+def set_owner(
+    target: Union[int, str],
+    info: os.stat_result,
+    monitor: Monitor,
+    directory: Optional[int] = None,
+    follow_symlinks: bool = True,
+) -> None:
+    """Gives a file its owner and group; when that is not allowed at least the group, as far as the user may."""
+    if system.WINDOWS:
+        return
+    monitor.operation = _SET_ATTRIBUTES
+    for uid, gid, lost in ((info.st_uid, info.st_gid, ""), (-1, info.st_gid, "the owner"), (-1, -1, "the group")):
+        if lost:
+            monitor.not_kept(lost)
+        if gid == -1:
+            return
+        try:
+            os.chown(target, uid, gid, dir_fd=directory, follow_symlinks=follow_symlinks)
+            return
+        except OSError as error:
+            if error.errno not in _HARMLESS_MODE | {errno.EINVAL}:
+                raise
 
 
 def read_attributes(source: Union[int, str], monitor: Monitor, follow_symlinks: bool = True) -> Attributes:
@@ -89,6 +115,7 @@ def write_attributes(
         except OSError as error:
             if error.errno not in _HARMLESS_XATTR:
                 raise
+            monitor.not_kept("the extended attribute %s" % name)
 
 
 def copy_link_metadata(

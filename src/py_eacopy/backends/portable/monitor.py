@@ -24,6 +24,8 @@ class Monitor:
 
     operation = Operation.NONE
     offset = 0
+    #: Metadata is to have owner and group, too.
+    keeps_owner = False
     throttle: Optional[Throttle] = None
 
     def begin(self, total: int) -> None:
@@ -46,6 +48,9 @@ class Monitor:
 
     def check(self) -> None:
         """Raises Cancelled when the job is to stop."""
+
+    def not_kept(self, what: str) -> None:
+        """Something of a file's metadata could not be set, which does no harm to the copy."""
 
     def refuse(self, number: int, operation: Operation, kind: Optional[ErrorKind] = None) -> NoReturn:
         """Fails for a reason that no system call gave."""

@@ -8,7 +8,7 @@ So no thread waits for another, and no depth needs a stack.
 import errno
 import os
 import stat
-from typing import Iterable, List, Optional, Tuple
+from typing import Any, Iterable, List, Optional, Tuple
 
 from ..._errors import DestinationState, Operation
 from . import system
@@ -26,7 +26,9 @@ _LIST, _MAKE = Operation.LIST_DIRECTORY, Operation.MAKE_DIRECTORY
 
 
 class Tree(Task):
-    """An item of the job: a directory with all that is in it."""
+    """An item of the job: a directory with all that is in it. What is done with each directory is in the three methods
+    that the walk calls; a copy does this, and a sync (see sync/tree.py) something else.
+    """
 
     def __init__(self, source: str, destination: str) -> None:
         self.source = source
@@ -40,8 +42,23 @@ class Tree(Task):
         else:
             _copy_directory(worker, self, None, "", follow=True)
 
+    def begin(self, worker: Worker, parent: "Optional[Node]", name: str, follow: bool) -> "Optional[Tuple[Node, Any]]":
+        """Opens and lists a directory, and makes its destination; both are pinned then.
 
-class _Node:
+        Returns None where there is nothing to be done. Raises CopyFailure.
+        """
+        return _begin(worker, self, parent, name, follow)
+
+    def fill(self, worker: Worker, node: "Node", listing: Any) -> None:
+        """Does what is to be done with the files and links in a directory, and hands on the directories."""
+        _fill(worker, node, listing)
+
+    def finish(self, worker: Worker, node: "Node") -> None:
+        """Nothing in the directory is going to change any more. Nothing in it is pinned."""
+        _finish(worker, node)
+
+
+class Node:
     """A directory that is being copied.
 
     Attributes:
@@ -53,7 +70,7 @@ class _Node:
     def __init__(
         self,
         tree: Tree,
-        parent: "Optional[_Node]",
+        parent: "Optional[Node]",
         name: str,
         source: Directory,
         target: Directory,
@@ -70,12 +87,12 @@ class _Node:
         self.pending = 1
 
 
-class _NodePlace(Place):
+class NodePlace(Place):
     """The names in a directory that is pinned."""
 
     root = False
 
-    def __init__(self, node: _Node) -> None:
+    def __init__(self, node: Node) -> None:
         super().__init__(node.source.prefix, node.target.prefix)
         self.source_directory = node.source.descriptor
         self.target_directory = node.target.descriptor
@@ -84,11 +101,11 @@ class _NodePlace(Place):
 
     def paths(self, name: str) -> Tuple[str, str]:
         if self._paths is None:
-            self._paths = _paths(self.node.tree, self.node, "")
+            self._paths = paths_of(self.node.tree, self.node, "")
         return self._paths[0] + name, self._paths[1] + name
 
 
-class _Listing:
+class Listing:
     """What is in a directory, by what is to be done with it."""
 
     def __init__(self, entries: "Iterable[os.DirEntry[str]]") -> None:
@@ -110,10 +127,10 @@ class _Listing:
                 self.others.append(entry.name)
 
 
-class _Directories(Task):
+class Directories(Task):
     """Directories in one that is being copied, of which none is begun."""
 
-    def __init__(self, node: _Node, names: List[str], follow: bool) -> None:
+    def __init__(self, node: Node, names: List[str], follow: bool) -> None:
         self._node = node
         self._names = names
         self._follow = follow
@@ -128,7 +145,7 @@ class _Directories(Task):
 class _Files(Task):
     """A slice of the files of a large directory."""
 
-    def __init__(self, node: _Node, names: List[str], begin: int, end: int) -> None:
+    def __init__(self, node: Node, names: List[str], begin: int, end: int) -> None:
         self._node = node
         self._names = names
         self._begin = begin
@@ -141,17 +158,17 @@ class _Files(Task):
                 cache.pin(node.source)
                 try:
                     cache.pin(node.target)
-                    _copy_files(worker, _NodePlace(node), self._names, self._begin, self._end)
+                    _copy_files(worker, NodePlace(node), self._names, self._begin, self._end)
                 finally:
                     cache.unpin(node.target)
             finally:
                 cache.unpin(node.source)
         except OSError as error:
-            _fail(worker, CopyFailure(error.errno or errno.EIO, _LIST), node.tree, node, "")
-        _leave(worker, node)
+            fail(worker, CopyFailure(error.errno or errno.EIO, _LIST), node.tree, node, "")
+        leave(worker, node)
 
 
-def _paths(tree: Tree, parent: Optional[_Node], name: str) -> Tuple[str, str]:
+def paths_of(tree: Tree, parent: Optional[Node], name: str) -> Tuple[str, str]:
     """Source and destination of a name in a directory, as the user would write them."""
     names = [name]
     while parent is not None and parent.parent is not None:
@@ -163,40 +180,41 @@ def _paths(tree: Tree, parent: Optional[_Node], name: str) -> Tuple[str, str]:
     return os.path.join(tree.source, inside), os.path.join(tree.destination, inside)
 
 
-def _fail(worker: Worker, failure: CopyFailure, tree: Tree, parent: Optional[_Node], name: str) -> None:
+def fail(worker: Worker, failure: CopyFailure, tree: Tree, parent: Optional[Node], name: str) -> None:
     tree.failed = True
-    worker.fail(failure, *_paths(tree, parent, name), root=parent is None)
+    worker.fail(failure, *paths_of(tree, parent, name), root=parent is None)
 
 
-def _copy_directory(worker: Worker, tree: Tree, parent: Optional[_Node], name: str, *, follow: bool) -> None:
+def _copy_directory(worker: Worker, tree: Tree, parent: Optional[Node], name: str, *, follow: bool) -> None:
     """Copies a directory of `parent`, or the root of the tree."""
     job = worker.job
     if job.cancelled:
         return
     try:
-        begun = _begin(worker, tree, parent, name, follow)
+        begun = tree.begin(worker, parent, name, follow)
     except CopyFailure as failure:
         failure.state = _state_of_directory(worker, tree, parent, name)
-        _fail(worker, failure, tree, parent, name)
+        fail(worker, failure, tree, parent, name)
         begun = None
     if begun is None:
         if parent is None:
             job.end_item(worker, failed=tree.failed)
         else:
-            _leave(worker, parent)
+            leave(worker, parent)
         return
     node, listing = begun
+    target = node.target
     try:
-        _fill(worker, node, listing)
+        tree.fill(worker, node, listing)
     finally:
-        job.cache.unpin(node.target)
+        job.cache.unpin(target)
         job.cache.unpin(node.source)
-    _leave(worker, node)
+    leave(worker, node)
 
 
 def _begin(
-    worker: Worker, tree: Tree, parent: Optional[_Node], name: str, follow: bool
-) -> Optional[Tuple[_Node, _Listing]]:
+    worker: Worker, tree: Tree, parent: Optional[Node], name: str, follow: bool
+) -> Optional[Tuple[Node, Listing]]:
     """Opens and lists the source, and makes the destination; both are pinned then.
 
     Returns None where the source is the destination of the tree.
@@ -210,11 +228,11 @@ def _begin(
         else:
             source, info = cache.open(parent.source, name, follow)
             if source.identity == tree.target_identity:
-                _let_go(worker, source)
+                let_go(worker, source)
                 return None
-            if (follow or system.WINDOWS) and _leads_up(parent, source.identity):
+            if (follow or system.WINDOWS) and leads_up(parent, source.identity):
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-        listing = _list(worker, tree, parent, name, source)
+        listing = list_directory(worker, tree, parent, name, source)
         links = 0 if worker.job.options.follow_symlinks else len(listing.links)
         worker.files_found += len(listing.files) + len(listing.others) + links
         attributes = _attributes(worker, source)
@@ -222,13 +240,13 @@ def _begin(
         target = _make_target(worker, tree, parent, name)
     except OSError as error:
         if source is not None:
-            _let_go(worker, source)
+            let_go(worker, source)
         raise CopyFailure(error.errno or errno.EIO, worker.operation) from None
     except Cancelled:
         if source is not None:
-            _let_go(worker, source)
+            let_go(worker, source)
         raise CopyFailure.of_cancellation() from None
-    return _Node(tree, parent, name, source, target, info, attributes), listing
+    return Node(tree, parent, name, source, target, info, attributes), listing
 
 
 def _state(place: Place, name: str) -> DestinationState:
@@ -236,26 +254,26 @@ def _state(place: Place, name: str) -> DestinationState:
     return DestinationState.OLD if there else DestinationState.ABSENT
 
 
-def _state_of_directory(worker: Worker, tree: Tree, parent: Optional[_Node], name: str) -> DestinationState:
+def _state_of_directory(worker: Worker, tree: Tree, parent: Optional[Node], name: str) -> DestinationState:
     """What is at the destination of a directory that failed."""
     if parent is None:
         return _state(Place("", tree.destination), "")
     try:
         try:
             worker.job.cache.pin(parent.target)
-            return _state(_NodePlace(parent), name)
+            return _state(NodePlace(parent), name)
         finally:
             worker.job.cache.unpin(parent.target)
     except OSError:
         return DestinationState.ABSENT
 
 
-def _let_go(worker: Worker, directory: Directory) -> None:
+def let_go(worker: Worker, directory: Directory) -> None:
     worker.job.cache.unpin(directory)
     worker.job.cache.discard(directory)
 
 
-def _leads_up(node: Optional[_Node], identity: Identity) -> bool:
+def leads_up(node: Optional[Node], identity: Identity) -> bool:
     """Whether a directory is one of those it was found in: going on would never end."""
     while node is not None:
         if node.source.identity == identity and identity[1]:
@@ -264,16 +282,16 @@ def _leads_up(node: Optional[_Node], identity: Identity) -> bool:
     return False
 
 
-def _list(worker: Worker, tree: Tree, parent: Optional[_Node], name: str, source: Directory) -> _Listing:
+def list_directory(worker: Worker, tree: Tree, parent: Optional[Node], name: str, source: Directory) -> Listing:
     job = worker.job
     where = source.descriptor if source.descriptor is not None else source.prefix
     with job.cache.patiently(lambda: os.scandir(where)) as entries:
         if job.filter is None:
-            return _Listing(entries)
+            return Listing(entries)
         found: List[os.DirEntry[str]] = list(entries)
-    path, _ = _paths(tree, parent, name)
+    path, _ = paths_of(tree, parent, name)
     leave_out = job.ask_filter(os.fsencode(path), [os.fsencode(entry.name) for entry in found])
-    return _Listing(entry for entry, left_out in zip(found, leave_out) if not left_out)
+    return Listing(entry for entry, left_out in zip(found, leave_out) if not left_out)
 
 
 def _attributes(worker: Worker, source: Directory) -> Attributes:
@@ -281,12 +299,12 @@ def _attributes(worker: Worker, source: Directory) -> Attributes:
     return read_attributes(source.descriptor, worker) if source.descriptor is not None else []
 
 
-def _make_target(worker: Worker, tree: Tree, parent: Optional[_Node], name: str) -> Directory:
+def _make_target(worker: Worker, tree: Tree, parent: Optional[Node], name: str) -> Directory:
     """Makes and opens the destination of a directory."""
     cache = worker.job.cache
     if parent is None:
         name = system.long_path(tree.destination)
-        made = _make_root(worker, name)
+        made = make_root(worker, name)
     else:
         try:
             descriptor = cache.pin(parent.target)
@@ -317,7 +335,7 @@ def _make(name: str, directory: Optional[int]) -> bool:
     return True
 
 
-def _make_root(worker: Worker, path: str) -> bool:
+def make_root(worker: Worker, path: str) -> bool:
     """Makes a directory with those above it."""
     missing = []
     above = os.path.dirname(path.rstrip("/" + os.sep))
@@ -334,7 +352,7 @@ def _make_root(worker: Worker, path: str) -> bool:
     return _make(path, None)
 
 
-def _fill(worker: Worker, node: _Node, listing: _Listing) -> None:
+def _fill(worker: Worker, node: Node, listing: Listing) -> None:
     """Copies the files and links of a directory, and leaves the directories in it to be found."""
     job, files = worker.job, listing.files
     own = SLICE if job.shares_directories and len(files) > 2 * SLICE else len(files)
@@ -342,10 +360,10 @@ def _fill(worker: Worker, node: _Node, listing: _Listing) -> None:
     # Before anybody else can know the directory.
     node.pending += len(listing.directories) + len(begins)
     if listing.directories:
-        job.scheduler.push(_Directories(node, listing.directories, follow=False))
+        job.scheduler.push(Directories(node, listing.directories, follow=False))
     for begin in begins:
         job.scheduler.push(_Files(node, files, begin, min(begin + SLICE, len(files))))
-    place = _NodePlace(node)
+    place = NodePlace(node)
     _copy_files(worker, place, files, 0, own)
     _copy_others(worker, place, listing.others, follow=False)
     if job.options.follow_symlinks:
@@ -354,7 +372,7 @@ def _fill(worker: Worker, node: _Node, listing: _Listing) -> None:
         _copy_others(worker, place, listing.links, follow=False)
 
 
-def _copy_files(worker: Worker, place: _NodePlace, names: List[str], begin: int, end: int) -> None:
+def _copy_files(worker: Worker, place: NodePlace, names: List[str], begin: int, end: int) -> None:
     job = worker.job
     for name in names if end - begin == len(names) else names[begin:end]:
         if job.cancelled:
@@ -363,7 +381,7 @@ def _copy_files(worker: Worker, place: _NodePlace, names: List[str], begin: int,
             place.node.tree.failed = True
 
 
-def _copy_others(worker: Worker, place: _NodePlace, names: List[str], *, follow: bool) -> None:
+def _copy_others(worker: Worker, place: NodePlace, names: List[str], *, follow: bool) -> None:
     """Copies links, and refuses what cannot be copied."""
     for name in names:
         if worker.job.cancelled:
@@ -372,7 +390,7 @@ def _copy_others(worker: Worker, place: _NodePlace, names: List[str], *, follow:
             place.node.tree.failed = True
 
 
-def _follow_links(worker: Worker, place: _NodePlace, node: _Node, names: List[str]) -> None:
+def _follow_links(worker: Worker, place: NodePlace, node: Node, names: List[str]) -> None:
     """Copies what links lead to."""
     options = worker.job.options
     directories: List[str] = []
@@ -384,7 +402,7 @@ def _follow_links(worker: Worker, place: _NodePlace, node: _Node, names: List[st
             if not options.ignore_dangling_symlinks:
                 state = _state(place, name)
                 failure = CopyFailure(error.errno or errno.EIO, Operation.OPEN_SOURCE, state=state)
-                _fail(worker, failure, node.tree, node, name)
+                fail(worker, failure, node.tree, node, name)
             continue
         if stat.S_ISDIR(info.st_mode):
             directories.append(name)
@@ -395,13 +413,13 @@ def _follow_links(worker: Worker, place: _NodePlace, node: _Node, names: List[st
     if directories:
         with worker.job.lock:
             node.pending += len(directories)
-        worker.job.scheduler.push(_Directories(node, directories, follow=True))
+        worker.job.scheduler.push(Directories(node, directories, follow=True))
 
 
-def _leave(worker: Worker, start: _Node) -> None:
+def leave(worker: Worker, start: Node) -> None:
     """One thing in a directory is finished. If it was the last one the directory is, and so may be those above it."""
     job = worker.job
-    node: Optional[_Node] = start
+    node: Optional[Node] = start
     while node is not None:
         with job.lock:
             node.pending -= 1
@@ -409,13 +427,13 @@ def _leave(worker: Worker, start: _Node) -> None:
                 return
         if job.cancelled:
             return
-        _finish(worker, node)
+        node.tree.finish(worker, node)
         if node.parent is None:
             job.end_item(worker, failed=node.tree.failed)
         node = node.parent
 
 
-def _finish(worker: Worker, node: _Node) -> None:
+def _finish(worker: Worker, node: Node) -> None:
     """Sets the metadata of a directory in which nothing is going to change any more."""
     cache, fsync = worker.job.cache, worker.job.options.fsync
     try:
@@ -433,7 +451,7 @@ def _finish(worker: Worker, node: _Node) -> None:
             cache.unpin(node.target)
     except OSError as error:
         node.tree.failed = True
-        paths = _paths(node.tree, node.parent, node.name)
+        paths = paths_of(node.tree, node.parent, node.name)
         failure = CopyFailure(error.errno or errno.EIO, worker.operation, state=DestinationState.OLD)
         worker.fail(failure, *paths, root=False)
     cache.discard(node.target)

@@ -125,7 +125,7 @@ class Worker(Monitor):
             self._finish()
         return True
 
-    def fail(self, failure: CopyFailure, source: str, destination: str, *, root: bool) -> None:
+    def fail(self, failure: CopyFailure, source: str, destination: Optional[str], *, root: bool) -> None:
         """Tells the coordinator of a failure."""
         error = failure.to_error(source, destination, root)
         if failure.cancelled:

@@ -1,0 +1,1 @@
+"""sync: a destination is compared with its source while both are walked, and only what differs is copied."""

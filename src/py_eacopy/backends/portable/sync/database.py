@@ -1,0 +1,61 @@
+"""The LINKDB file of a sync: where files were copied to by this and earlier ones."""
+
+import errno
+import os
+from typing import Optional
+
+from ...._errors import Operation
+from ..failure import CopyFailure
+from ..net import link_database
+from ..net.history import History, Remembered
+from ..net.share import Shares
+
+#: As many as EACopy's service remembers.
+_FILES = 500_000
+_EPOCH_TICKS = 11_644_473_600 * 10_000_000
+_TICKS_MAXIMUM = (1 << 64) - 1
+
+
+class Database:
+    """Remembers files by path below the destination (or by name alone), time and size.
+
+    Raises CopyFailure when the file is there and cannot be read.
+    """
+
+    def __init__(self, path: bytes, by_name: bool) -> None:
+        self._path = os.path.abspath(path)
+        self._by_name = by_name
+        self._history = History(_FILES)
+        try:
+            self._shares = Shares({})
+            link_database.load(self._path, self._shares, self._history)
+        except OSError as error:
+            raise CopyFailure(error.errno or errno.EIO, Operation.OPEN_REFERENCE) from None
+        except link_database.DamagedError:
+            pass  # what came before is good, and each file is looked at before it is believed
+        self._changes = self._history.changes
+
+    def find(self, where: str, info: os.stat_result) -> Optional[str]:
+        """The path of a file that was the same when it was copied."""
+        found = self._history.find(0, self._key(where), _ticks(info), info.st_size)
+        return None if found is None else os.fsdecode(b"/" + found.path)
+
+    def add(self, where: str, info: os.stat_result, path: str) -> None:
+        """Remembers a file that is at a path now."""
+        absolute = os.path.abspath(os.fsencode(path))
+        self._history.add(Remembered(0, absolute[1:], self._key(where), _ticks(info), info.st_size))
+
+    def save(self) -> None:
+        """Replaces the file, if there is something new. Raises OSError."""
+        if self._history.changes != self._changes:
+            link_database.save(self._path, self._shares, self._history)
+
+    def close(self) -> None:
+        self._shares.close()
+
+    def _key(self, where: str) -> bytes:
+        return os.fsencode(os.path.basename(where) if self._by_name else where)
+
+
+def _ticks(info: os.stat_result) -> int:
+    return max(0, min(_TICKS_MAXIMUM, info.st_mtime_ns // 100 + _EPOCH_TICKS))

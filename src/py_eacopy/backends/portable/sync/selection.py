@@ -1,0 +1,91 @@
+"""Which names of a tree a sync is about."""
+
+import os
+import re
+import stat
+from typing import Callable, Iterable, List, Optional, Pattern, Tuple
+
+from ...._job import Sync
+from .. import system
+
+#: The path of a directory below the root of the tree, with a "/" at its end; that of the root is empty.
+Where = Callable[[], str]
+
+_Matcher = Tuple[Optional[Pattern[str]], Optional[Pattern[str]]]
+_WINDOWS_ATTRIBUTES = {"R": 0x1, "H": 0x2, "S": 0x4, "A": 0x20, "T": 0x100, "C": 0x800, "O": 0x1000, "N": 0x2000}
+_WINDOWS_ATTRIBUTES["E"] = 0x4000
+
+
+class Selection:
+    """What is taken and what is left out, by name, path and attributes.
+
+    Attributes:
+        all_names: no name is left out.
+        by_attributes: :meth:`has_attributes` has to be asked.
+    """
+
+    def __init__(self, sync: Sync) -> None:
+        self._files = None if b"*" in sync.files else _matcher(sync.files)
+        self._exclude_files = _matcher(sync.exclude_files)
+        self._exclude_directories = _matcher(sync.exclude_dirs)
+        self._included, self._excluded = sync.include_attributes, sync.exclude_attributes
+        self.all_names = self._files is None and not sync.exclude_files and not sync.exclude_dirs
+        self.by_attributes = bool(self._included or self._excluded)
+
+    def takes_file(self, name: str, where: Where) -> bool:
+        """Whether a file, or a link, is to be brought up to date, or purged."""
+        if self._files is not None and not _matches(self._files, name, where):
+            return False
+        return not _matches(self._exclude_files, name, where)
+
+    def enters(self, name: str, where: Where) -> bool:
+        """Whether a directory is to be brought up to date, or purged."""
+        return not _matches(self._exclude_directories, name, where)
+
+    def has_attributes(self, name: str, info: os.stat_result) -> bool:
+        """Whether a file has the attributes that were asked for, and none that was ruled out."""
+        if self._included and not any(_has(letter, name, info) for letter in self._included):
+            return False
+        return not any(_has(letter, name, info) for letter in self._excluded)
+
+
+def unknown_attribute(sync: Sync) -> Optional[str]:
+    """An attribute that was asked for and that this system does not have."""
+    if system.WINDOWS:
+        return None
+    return next((a for a in sync.include_attributes + sync.exclude_attributes if a not in "RH"), None)
+
+
+def _has(letter: str, name: str, info: os.stat_result) -> bool:
+    if system.WINDOWS:
+        attributes: int = getattr(info, "st_file_attributes", 0)
+        return bool(attributes & _WINDOWS_ATTRIBUTES[letter])
+    return name.startswith(".") if letter == "H" else not info.st_mode & stat.S_IWUSR
+
+
+def _matcher(patterns: Iterable[bytes]) -> _Matcher:
+    """One expression for names, and one for paths."""
+    of_names: List[str] = []
+    of_paths: List[str] = []
+    for pattern in map(os.fsdecode, patterns):
+        (of_paths if "/" in pattern else of_names).append(_expression(pattern[pattern.startswith("/") :]))
+    return _compiled(of_names), _compiled(of_paths)
+
+
+def _expression(pattern: str) -> str:
+    # Stars in a row would make the search take long, and say no more than one.
+    pattern = re.sub(r"\*+", "*", pattern)
+    return "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern)
+
+
+def _compiled(expressions: List[str]) -> Optional[Pattern[str]]:
+    if not expressions:
+        return None
+    return re.compile("|".join(expressions), re.DOTALL | (re.IGNORECASE if system.WINDOWS else 0))
+
+
+def _matches(matcher: _Matcher, name: str, where: Where) -> bool:
+    of_names, of_paths = matcher
+    if of_names is not None and of_names.fullmatch(name):
+        return True
+    return of_paths is not None and of_paths.fullmatch(where() + name) is not None

@@ -1,0 +1,62 @@
+"""Names of unfinished files, and how to tell whether somebody still writes one: whoever does holds a lock on it."""
+
+import os
+import re
+import stat
+import sys
+from typing import Optional
+
+from . import system
+
+if sys.platform != "win32":
+    import fcntl
+
+_NAME = re.compile(r"\.eacopy-[0-9a-f]{16}\.tmp")
+
+
+def make_name() -> str:
+    """A name that nobody else has."""
+    return ".eacopy-%s.tmp" % os.urandom(8).hex()
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a name is one of those that unfinished files have."""
+    return name.startswith(".eacopy-") and _NAME.fullmatch(name) is not None
+
+
+def claim(descriptor: int) -> bool:
+    """Locks a file that was just created. False: somebody who clears up took it for dead; take another name."""
+    return system.lock(descriptor) and (system.WINDOWS or os.fstat(descriptor).st_nlink > 0)
+
+
+def remove_if_dead(directory: Optional[int], name: str) -> bool:
+    """Removes an unfinished file that nobody writes any more. False when it stays."""
+    try:
+        info = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        if stat.S_ISLNK(info.st_mode):
+            os.unlink(name, dir_fd=directory)  # its maker, if there is one, makes another
+            return True
+        if not stat.S_ISREG(info.st_mode) or system.WINDOWS:
+            return False
+        descriptor = os.open(name, system.READ_FLAGS | system.O_NOFOLLOW, dir_fd=directory)
+        try:
+            found = os.fstat(descriptor)
+            if (found.st_dev, found.st_ino) != (info.st_dev, info.st_ino) or not _locks(descriptor):
+                return False
+            os.unlink(name, dir_fd=directory)
+            return True
+        finally:
+            system.close_quietly(descriptor)
+    except OSError:
+        return False
+
+
+def _locks(descriptor: int) -> bool:
+    """As :func:`system.lock`, but where there are no locks nobody can tell who is alive."""
+    if sys.platform == "win32":
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
