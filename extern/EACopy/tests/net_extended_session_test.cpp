@@ -3,10 +3,13 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <functional>
 
 #include "check.h"
 #include "conversation.h"
+#include "delta/frames.h"
+#include "delta/signatures.h"
 #include "files.h"
 #include "net/digest.h"
 #include "net/messages.h"
@@ -24,7 +27,8 @@ using test::Read;
 using test::Write;
 
 constexpr int64_t kTime = 1600000000123456789;
-constexpr uint32_t kAll = kCapabilityZstd | kCapabilityModes | kCapabilitySymlinks | kCapabilityAttributes;
+constexpr uint32_t kAll =
+    kCapabilityZstd | kCapabilityModes | kCapabilitySymlinks | kCapabilityAttributes | kCapabilityDelta;
 
 struct Heard {
   MessageType type = MessageType::kGoodbye;
@@ -672,6 +676,229 @@ TEST(OneByteAtATimeIsTheSame) {
   CHECK(client.Next().type == MessageType::kOpened);
   CHECK(client.OneResult() == ResultCode::kSend);
   CHECK(client.OneResult() == ResultCode::kStored);
+}
+
+// Deltas --------------------------------------------------------------------------------------------------------------
+
+std::string BeginMessageOf(uint32_t index, uint64_t size) {
+  return Message([&](std::string* out) { EncodeBegin(out, Begin{index, kTime, size}); });
+}
+
+std::string EndMessageOf(const std::string& content) {
+  return Message([&](std::string* out) { EncodeEnd(out, End{Crc32(0, content.data(), content.size()), 0}); });
+}
+
+std::string ReuseMessage(uint64_t offset, uint64_t length) {
+  return Message([&](std::string* out) { EncodeReuse(out, Reuse{offset, length}); });
+}
+
+std::string SignaturesOfNothing(uint32_t index, uint32_t block_size, uint64_t file_size, uint32_t first,
+                                size_t blocks) {
+  SignaturesMessage message;
+  message.index = index;
+  message.block_size = block_size;
+  message.file_size = file_size;
+  message.first = first;
+  return Message([&](std::string* out) {
+    EncodeSignaturesHead(out, message, blocks);
+    out->append(blocks * kSignatureSize, 'x');
+  });
+}
+
+Entry DeltaEntry(const char* path, uint64_t size) {
+  Entry entry = FileEntry(path, size);
+  entry.flags = kEntryDelta;
+  return entry;
+}
+
+Entry PatchEntry(const char* path, uint64_t size, const std::string& older) {
+  Entry entry = DeltaEntry(path, size);
+  entry.flags |= kEntryReference;
+  entry.reference.size = older.size();
+  Md5 md5;
+  md5.Update(older);
+  entry.reference.md5 = md5.Finish();
+  return entry;
+}
+
+TEST(WhatAnOlderVersionHasIsTakenFromIt) {
+  if (!ZstdAvailable()) SKIP("no zstd here");
+  Served served;
+  const std::string old = test::Noise(5000);
+  Write(served / "f", old);
+  Client client(served, "share");
+  client.Say(OfferMessage(0, {DeltaEntry("f", 6000)}));
+  const Heard heard = client.Next();
+  SignaturesMessage signatures;
+  CHECK(heard.type == MessageType::kSignatures && DecodeSignatures(heard.payload, &signatures));
+  CHECK_EQUAL(signatures.index, 0u);
+  CHECK_EQUAL(signatures.block_size, 1024u);
+  CHECK_EQUAL(signatures.file_size, 5000u);
+  CHECK_EQUAL(signatures.first, 0u);
+  CHECK_EQUAL(signatures.blocks.size(), 5 * kSignatureSize);
+  CHECK(client.OneResult() == ResultCode::kSendDelta);
+  const std::string content = old.substr(1000, 3000) + "new" + old;
+  // It is held open: that it is replaced does not matter.
+  Write(served / "g", "another");
+  CHECK_EQUAL(std::rename((served / "g").c_str(), (served / "f").c_str()), 0);
+  client.Say(BeginMessageOf(0, content.size()) + PackedMessage(ReuseMessage(1000, 3000) + DataMessage("new")) +
+             ReuseMessage(0, 5000) + EndMessageOf(content));
+  CHECK(client.OneResult() == ResultCode::kStored);
+  CHECK(Read(served / "f") == content);
+  // Nothing of it must be used, and there need not be anything.
+  client.Say(OfferMessage(1, {DeltaEntry("f", 7), DeltaEntry("new", 7), DeltaEntry("nothing", 0)}));
+  for (const auto& [index, code] : client.Results(3)) CHECK(code == ResultCode::kSend);
+  client.Say(BodyMessage(0 + 1, "content") + BodyMessage(2, "content") + BodyMessage(3, ""));
+  for (const auto& [index, code] : client.Results(3)) CHECK(code == ResultCode::kStored);
+}
+
+TEST(ADeltaThatIsWrongFailsAlone) {
+  if (!ZstdAvailable()) SKIP("no zstd here");
+  Served served;
+  const std::string old = test::Noise(5000);
+  Write(served / "f", old);
+  Client client(served, "share");
+  uint32_t index = 0;
+  auto offer = [&] {
+    client.Say(OfferMessage(index, {DeltaEntry("f", 6000)}));
+    CHECK(client.Next().type == MessageType::kSignatures);
+    CHECK(client.OneResult() == ResultCode::kSendDelta);
+  };
+  auto expect_failure = [&] {
+    CHECK(client.OneResult() == ResultCode::kFailed);
+    CHECK_EQUAL(client.last_error_kind, static_cast<int>(Kind::kDeltaCopy));
+    ++index;
+  };
+  offer();
+  client.Say(BeginMessageOf(index, 5000) + ReuseMessage(0, 5000) + EndMessageOf("something else"));
+  expect_failure();
+  offer();
+  client.Say(BeginMessageOf(index, 6000) + ReuseMessage(0, 5000) + EndMessageOf(old));  // too short
+  expect_failure();
+  CHECK(Read(served / "f") == old);
+  offer();
+  test::SetSize(served / "f", 100);  // it is written to, not replaced
+  client.Say(BeginMessageOf(index, 5000) + ReuseMessage(0, 5000) + EndMessageOf(old));
+  expect_failure();
+  // It can be sent as it is.
+  client.Say(OfferMessage(index, {FileEntry("f", 7)}));
+  CHECK(client.OneResult() == ResultCode::kSend);
+  client.Say(BodyMessage(index, "content"));
+  CHECK(client.OneResult() == ResultCode::kStored);
+  CHECK_EQUAL(Read(served / "f"), "content");
+  CHECK_EQUAL(served.Unfinished(), 0u);
+}
+
+TEST(APatchIsTakenWhenItsReferenceIsThere) {
+  if (!ZstdAvailable()) SKIP("no zstd here");
+  Served served;
+  const std::string old = test::Noise(50000), content = old.substr(7) + "new";
+  std::string patch;
+  delta::FrameWriter frame;
+  CHECK(frame.Begin(old, content.size(), 3) && frame.Add(content, true, &patch));
+  CHECK(patch.size() < 1000);
+  auto data = [](const std::string& bytes) { return Message([&](std::string* out) { EncodePatchData(out, bytes); }); };
+  std::string damaged = patch;
+  damaged[damaged.size() - 6] = static_cast<char>(damaged[damaged.size() - 6] ^ 1);
+  std::string bomb;
+  delta::FrameWriter large;
+  CHECK(large.Begin(old, 100u << 20, 3) && large.Add(std::string(100u << 20, 'x'), true, &bomb));
+  for (const std::string& bytes : {damaged, patch.substr(0, patch.size() / 2), bomb, std::string("no frame")}) {
+    Write(served / "f", old);
+    Client client(served, "share");
+    client.Say(OfferMessage(0, {PatchEntry("f", content.size(), old)}));
+    CHECK(client.OneResult() == ResultCode::kSendPatch);
+    client.Say(BeginMessageOf(0, content.size()) + data(bytes) + EndMessageOf(content));
+    CHECK(client.OneResult() == ResultCode::kFailed);
+    CHECK_EQUAL(client.last_error_kind, static_cast<int>(Kind::kDeltaCopy));
+    CHECK(Read(served / "f") == old);
+  }
+  Client client(served, "share");
+  client.Say(OfferMessage(0, {PatchEntry("f", content.size(), old)}));
+  CHECK(client.OneResult() == ResultCode::kSendPatch);
+  client.Say(BeginMessageOf(0, content.size()) + data(patch.substr(0, 10)) + data(patch.substr(10)) +
+             EndMessageOf(content));
+  CHECK(client.OneResult() == ResultCode::kStored);
+  CHECK(Read(served / "f") == content);
+  // It is another one now.
+  client.Say(OfferMessage(1, {PatchEntry("f", content.size() + 1, old)}));
+  CHECK(client.Next().type == MessageType::kSignatures);
+  CHECK(client.OneResult() == ResultCode::kSendDelta);
+  CHECK_EQUAL(served.Unfinished(), 0u);
+}
+
+TEST(AFileIsFetchedAsADelta) {
+  if (!ZstdAvailable()) SKIP("no zstd here");
+  Served served;
+  const std::string old = test::Noise(4096);
+  Write(served / "f", "before" + old);
+  Client client(served, "share", 0);
+  FetchDelta fetch;
+  fetch.path = "f";
+  std::string signatures;
+  SignaturesMessage message;
+  message.block_size = 2048;
+  message.file_size = 4096;
+  message.salt = 5;
+  for (uint32_t i = 0; i < 2; ++i) {
+    message.first = i;
+    EncodeSignaturesHead(&signatures, message, 1);
+    const delta::BlockSignature block = delta::SignatureOf(5, std::string_view(old).substr(2048 * i, 2048));
+    PutNumber<uint32_t>(&signatures, block.weak);
+    PutNumber<uint64_t>(&signatures, block.strong);
+  }
+  client.Say(Message([&](std::string* out) { EncodeFetchDelta(out, fetch); }) + signatures);
+  CHECK(client.Next().type == MessageType::kBegin);
+  Heard heard = client.Next();
+  CHECK(heard.type == MessageType::kData);
+  CHECK_EQUAL(heard.payload, "before");
+  heard = client.Next();
+  Reuse reuse;
+  CHECK(heard.type == MessageType::kReuse && DecodeReuse(heard.payload, &reuse));
+  CHECK_EQUAL(reuse.offset, 0u);
+  CHECK_EQUAL(reuse.length, 4096u);
+  CHECK(client.Next().type == MessageType::kEnd);
+}
+
+TEST(DeltasThatNobodyAskedForEndTheConversation) {
+  if (!ZstdAvailable()) SKIP("no zstd here");
+  Served served;
+  Write(served / "f", test::Noise(5000));
+  const std::string fetch = Message([](std::string* out) {
+    FetchDelta message;
+    message.path = "f";
+    EncodeFetchDelta(out, message);
+  });
+  const std::string list = Message([](std::string* out) { EncodeList(out, List()); });
+  const std::string patch = Message([](std::string* out) { EncodePatchData(out, "x"); });
+  const std::string begin = BeginMessageOf(0, 5000);
+  for (const std::string& bytes :
+       {ReuseMessage(0, 1), patch, begin + ReuseMessage(0, 5001), begin + ReuseMessage(4999, 2),
+        begin + ReuseMessage(UINT64_MAX, 2), begin + ReuseMessage(1, UINT64_MAX), begin + ReuseMessage(0, 0),
+        begin + ReuseMessage(0, 5000) + ReuseMessage(0, 1), SignaturesOfNothing(0, 1024, 1024, 0, 1), fetch + fetch,
+        fetch + list, fetch + SignaturesOfNothing(0, 0, 1024, 0, 1), fetch + SignaturesOfNothing(0, 1024, 0, 0, 1),
+        fetch + SignaturesOfNothing(0, 1024, UINT64_MAX, 0, 1), fetch + SignaturesOfNothing(0, 1024, 1024, 0, 2),
+        fetch + SignaturesOfNothing(0, 1024, 1024, 1, 1), fetch + SignaturesOfNothing(0, 1024, 1024, 0, 0),
+        fetch + SignaturesOfNothing(1, 1024, 1024, 0, 1),
+        fetch + SignaturesOfNothing(0, 1024, 4096, 0, 1) + SignaturesOfNothing(0, 2048, 4096, 1, 1)}) {
+    Client client(served, "share");
+    client.Say(OfferMessage(0, {DeltaEntry("f", 6000)}));
+    CHECK(client.Next().type == MessageType::kSignatures);
+    CHECK(client.OneResult() == ResultCode::kSendDelta);
+    client.Say(bytes);
+    client.ExpectGoodbye(Kind::kClient);
+  }
+  // Nor does a client without the capability get to know of them.
+  Client client(served);
+  client.Say(HelloMessage(kAll & ~uint32_t{kCapabilityDelta}));
+  CHECK(client.Next().type == MessageType::kWelcome);
+  client.Say(OpenMessage("share", kOpenWrite | kOpenTree));
+  CHECK(client.Next().type == MessageType::kOpened);
+  client.Say(OfferMessage(0, {DeltaEntry("f", 6000)}));
+  CHECK(client.OneResult() == ResultCode::kSend);
+  client.Say(begin + ReuseMessage(0, 1));
+  client.ExpectGoodbye(Kind::kClient);
+  CHECK_EQUAL(served.Unfinished(), 0u);
 }
 
 }  // namespace

@@ -434,6 +434,51 @@ TEST(ListingsAndFetchesHaveTheirBytes) {
   CHECK_EQUAL(Hex(out), Hex(Bytes("17000000 35 000000 03000000 01000000 ff 000000 0100 70")));
 }
 
+TEST(DeltasHaveTheirBytes) {
+  std::string out;
+  SignaturesMessage signatures;
+  signatures.index = 1;
+  signatures.block_size = 1024;
+  signatures.file_size = 1500;
+  signatures.salt = 0x04030201;
+  signatures.first = 1;
+  EncodeSignaturesHead(&out, signatures, 1);
+  out += "wwwwssssssss";
+  CHECK_EQUAL(Hex(out), Hex(Bytes("2c000000 40 000000 01000000 00040000 dc05000000000000 01020304 01000000"
+                                  "77777777 7373737373737373")));
+  SignaturesMessage back;
+  CHECK(DecodeSignatures(std::string_view(out).substr(8), &back));
+  CHECK(back.file_size == 1500 && back.first == 1 && back.blocks == "wwwwssssssss");
+  CHECK(!DecodeSignatures(std::string_view(out).substr(8, out.size() - 9), &back));
+  out.clear();
+  EncodeReuse(&out, Reuse{5, 6});
+  EncodePatchData(&out, "abc");
+  FetchDelta fetch;
+  fetch.index = 2;
+  fetch.level = 3;
+  fetch.path = "p";
+  EncodeFetchDelta(&out, fetch);
+  CHECK_EQUAL(Hex(out), Hex(Bytes("18000000 41 000000 0500000000000000 0600000000000000"
+                                  "0b000000 42 000000 616263"
+                                  "13000000 43 000000 02000000 03 000000 0100 70")));
+  Entry entry;
+  entry.flags = kEntryDelta | kEntryReference;
+  entry.mode = 0;
+  entry.path = "f";
+  entry.reference.size = 7;
+  entry.reference.md5.fill(0xcc);
+  out.clear();
+  PutEntry(&out, entry);
+  CHECK_EQUAL(Hex(out), Hex(Bytes("01 c0 0000 00000000" + std::string(48, '0') + "0100 66 0700000000000000" +
+                                  std::string(32, 'c'))));
+  Entry taken;
+  Reader reader(out);
+  CHECK(TakeEntry(&reader, &taken) && reader.complete() && taken.reference.size == 7);
+  CHECK(taken.reference.md5 == entry.reference.md5);
+  Reader cut_off(std::string_view(out).substr(0, out.size() - 1));
+  CHECK(!TakeEntry(&cut_off, &taken));
+}
+
 TEST(PathsStayInside) {
   for (const char* good : {"", "a", "a/b", "...", ".a", "a\\b", "\xff"}) CHECK(IsProtocolPath(good));
   for (const char* bad : {"/", "/a", "a/", "a//b", ".", "..", "a/..", "../a", "a/./b"}) CHECK(!IsProtocolPath(bad));
