@@ -1070,11 +1070,11 @@ def test_what_a_killed_server_left_is_removed_at_the_next_start(pair, share):
 
 def linkdb(*records, end=b"\0\0"):
     """By hand: cookie, records of path, characters of the key, size, time and digest, end."""
-    data = b"eacopydb003\0"
+    parts = [b"eacopydb003\0"]
     for path, key, size, filetime, digest in records:
         text = path.replace("/", "\\").encode("utf-16-le")
-        data += struct.pack("<HH", len(text), len(key)) + text + struct.pack("<QQ", size, filetime) + digest
-    return data + end
+        parts += [struct.pack("<HH", len(text), len(key)), text, struct.pack("<QQ", size, filetime), digest]
+    return b"".join([*parts, end])
 
 
 def test_the_history_file_byte_by_byte(pair, share, tmp_path):
@@ -1114,6 +1114,24 @@ def test_a_history_file_made_by_hand_is_read(pair, share, tmp_path):
             assert offered(peer, 1, b"outside", size=7) == SEND
     assert os.path.samefile(share / "new" / "sub" / "file", share / "old" / "sub" / "file")
     assert history.read_bytes() == linkdb(("%s/new/sub/file" % share, "sub/file", 7, TIME, digest))
+
+
+def test_a_long_history_is_saved_while_the_server_stops(pair, share, tmp_path):
+    many = 50_000
+    history = tmp_path / "history"
+    names = ["folder/file%06d" % number for number in range(many)]
+    records = [("%s/%s" % (share, name), name, 7, TIME, bytes(16)) for name in names]
+    history.write_bytes(linkdb(*records))
+    with pair.serving(share, history_file=history) as served:
+        assert served.server.get_stats()["history_size"] == many
+        (tmp_path / "new").write_bytes(b"content")
+        served.push(tmp_path / "new", "share/new")
+        start = time.monotonic()
+        served.server.stop()
+        took = time.monotonic() - start
+    assert took < 1
+    saved, before = history.read_bytes(), linkdb(*records, end=b"")
+    assert saved.startswith(before) and len(saved) > len(before) + 2
 
 
 def test_the_history_is_bounded(pair, share):

@@ -128,7 +128,7 @@ TEST(TheDatabaseHasTheFormatsBytes) {
   history.Add(with_md5);
   history.Add(File("back\\slash", 10));  // the format cannot say it
   history.Add(File(std::string(3000, 'x'), 3000));
-  REQUIRE(SaveLinkDatabase(place.database(), place.shares, history).ok());
+  REQUIRE(SaveLinkDatabase(place.database(), place.shares, &history, true, nullptr).ok());
   CHECK_EQUAL(test::Read(place.database()),
               kCookie + place.Record(place.WirePath("copy/dir/name"), 8, 5, 133486382451234567, 0) +
                   place.Record(place.WirePath("other"), 5, 6, 2, 9) + kEnd);
@@ -142,6 +142,44 @@ TEST(TheDatabaseHasTheFormatsBytes) {
   REQUIRE(again.Find(0, "dir/name", 133486382451234567, 5, &found));
   CHECK_EQUAL(found.path, "copy/dir/name");
   CHECK(again.FindDigest(0, with_md5.md5, 6, &found));
+}
+
+TEST(WalksGoOnWhileTheHistoryChanges) {
+  History history(4);
+  for (int i = 0; i < 4; ++i) history.Add(File(std::string(1, static_cast<char>('a' + i)), 1));
+  std::vector<Remembered> slice;
+  history.Rewind();
+  history.Next(1, &slice);
+  REQUIRE(slice.size() == 1);
+  CHECK_EQUAL(slice[0].path, "a");
+  history.Add(File("e", 1));  // "a" goes
+  history.Add(File("f", 1));  // and so does the one that is next
+  std::string found;
+  do {
+    history.Next(2, &slice);
+    for (const Remembered& file : slice) found += file.path;
+  } while (!slice.empty());
+  CHECK_EQUAL(found, "cdef");
+}
+
+TEST(ManyFilesAreSavedInSlicesAndTheOldDatabaseStaysWhenThatIsStopped) {
+  SavedPlace place;
+  constexpr size_t kMany = 30000;  // several writes
+  History history(kMany);
+  for (size_t i = 0; i < kMany; ++i) {
+    const std::string path = "some directory/with files/number " + std::to_string(i);
+    history.Add(File(path, path.size()));
+  }
+  test::Write(place.database(), "old");
+  const std::atomic<bool> stop{true};
+  CHECK(SaveLinkDatabase(place.database(), place.shares, &history, true, &stop).cancelled());
+  CHECK_EQUAL(test::Read(place.database()), "old");
+  REQUIRE(SaveLinkDatabase(place.database(), place.shares, &history, false, nullptr).ok());
+  History again(kMany);
+  bool complete = false;
+  REQUIRE(LoadLinkDatabase(place.database(), place.shares, &again, &complete).ok());
+  CHECK(complete);
+  CHECK_EQUAL(again.size(), kMany);
 }
 
 TEST(ANewDatabaseIsEmpty) {

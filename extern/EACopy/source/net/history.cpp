@@ -3,6 +3,7 @@
 #include "history.h"
 
 #include <cstring>
+#include <functional>
 #include <iterator>
 #include <utility>
 
@@ -45,6 +46,7 @@ void History::Add(Remembered file) {
 }
 
 void History::Remove(Files::iterator file) {
+  if (walk_ == file) ++walk_;
   by_key_.erase(KeyOf(*file));
   if (file->has_md5()) {
     const auto found = by_digest_.find(DigestKeyOf(*file));
@@ -79,9 +81,15 @@ uint64_t History::changes() const {
   return changes_;
 }
 
-void History::ForEach(const std::function<void(const Remembered&)>& visit) const {
+void History::Rewind() {
   std::lock_guard<std::mutex> lock(mutex_);
-  for (const Remembered& file : files_) visit(file);
+  walk_ = files_.begin();
+}
+
+void History::Next(size_t most, std::vector<Remembered>* out) {
+  out->clear();
+  std::lock_guard<std::mutex> lock(mutex_);
+  for (; out->size() < most && walk_ != files_.end(); ++walk_) out->push_back(*walk_);
 }
 
 }  // namespace net

@@ -5,12 +5,12 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <list>
 #include <mutex>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "digest.h"
 
@@ -43,8 +43,10 @@ class History {
   size_t size() const;
   // Grows with every change.
   uint64_t changes() const;
-  // Calls `visit` for each, oldest first. Nothing else happens meanwhile: it must be quick.
-  void ForEach(const std::function<void(const Remembered&)>& visit) const;
+  // A walk through all of them, oldest first, in slices: others go on between them. One walk at a time.
+  void Rewind();
+  // The next few; none at the end.
+  void Next(size_t most, std::vector<Remembered>* out);
 
  private:
   struct Key {
@@ -77,6 +79,7 @@ class History {
   const size_t most_;
   mutable std::mutex mutex_;
   Files files_;  // oldest first; the keys point into it
+  Files::iterator walk_ = files_.end();
   std::unordered_map<Key, Files::iterator, Hash> by_key_;
   std::unordered_map<DigestKey, Files::iterator, Hash> by_digest_;
   uint64_t changes_ = 0;

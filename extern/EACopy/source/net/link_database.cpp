@@ -9,6 +9,7 @@
 #include <cstring>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "../platform.h"
 #include "bytes.h"
@@ -24,6 +25,8 @@ constexpr char kCookie[12] = "eacopydb003";  // with its NUL
 // Real readers refuse longer paths.
 constexpr size_t kMaxPathBytes = 4094;
 constexpr size_t kStampSize = 8 + 8 + 16;
+constexpr size_t kSlice = 1024;  // records for which the history is held at a time
+constexpr size_t kWriteAt = 1u << 20, kSyncAt = 8u << 20;
 
 struct CloseFile {
   void operator()(std::FILE* file) const { std::fclose(file); }
@@ -81,32 +84,61 @@ Status LoadLinkDatabase(const std::string& path, const Shares& shares, History* 
   return Status();
 }
 
-Status SaveLinkDatabase(const std::string& path, const Shares& shares, const History& history) {
-  std::string bytes(kCookie, sizeof(kCookie));
-  history.ForEach([&](const Remembered& file) {
-    std::string wire_path, wire_key, utf16_path, utf16_key;
-    const Share& share = *shares.all()[file.share];
-    if (!wire::ToWirePath(share.Absolute(file.path), &wire_path) || !wire::ToUtf16(wire_path, &utf16_path)) return;
-    if (!wire::ToUtf16(file.key(), &utf16_key) || utf16_path.size() > kMaxPathBytes) return;
-    PutNumber<uint16_t>(&bytes, static_cast<uint16_t>(utf16_path.size()));
-    PutNumber<uint16_t>(&bytes, static_cast<uint16_t>(utf16_key.size() / 2));
-    PutBytes(&bytes, utf16_path);
-    PutNumber(&bytes, file.size);
-    PutNumber(&bytes, file.mtime);
-    PutArray(&bytes, file.md5);
-  });
-  PutNumber<uint16_t>(&bytes, 0);
+namespace {
 
+// False for what the format cannot say.
+bool PutRecord(std::string* out, const Shares& shares, const Remembered& file) {
+  std::string full = shares.all()[file.share]->Absolute(file.path);
+  if (full.find('\\') != std::string::npos) return false;
+  std::replace(full.begin(), full.end(), '/', '\\');
+  const size_t begin = out->size();
+  PutZeros(out, 4);
+  std::string key;
+  if (!wire::ToUtf16(full, out) || out->size() - begin - 4 > kMaxPathBytes || !wire::ToUtf16(file.key(), &key)) {
+    out->resize(begin);
+    return false;
+  }
+  PutNumberAt(out, begin, static_cast<uint16_t>(out->size() - begin - 4));
+  PutNumberAt(out, begin + 2, static_cast<uint16_t>(key.size() / 2));
+  PutNumber(out, file.size);
+  PutNumber(out, file.mtime);
+  PutArray(out, file.md5);
+  return true;
+}
+
+}  // namespace
+
+Status SaveLinkDatabase(const std::string& path, const Shares& shares, History* history, bool durable,
+                        const std::atomic<bool>* stop) {
   auto parent = std::make_shared<platform::Directory>();
   const std::string directory = path.find('/') == std::string::npos ? "." : std::string(ParentOf(path)) + "/";
   Status status = platform::OpenDirectory(platform::Directory::Paths(), directory.c_str(), true, parent.get());
   if (!status.ok()) return status;
   TemporaryFile file;
   status = file.Create(std::move(parent), 0600);
-  if (status.ok()) status = file.Write(bytes);
+  if (!status.ok()) return status;
+  std::string bytes(kCookie, sizeof(kCookie));
+  std::vector<Remembered> slice;
+  uint64_t synced = 0;
+  history->Rewind();
+  do {
+    if (stop != nullptr && stop->load(std::memory_order_relaxed)) return Status::Cancelled();
+    history->Next(kSlice, &slice);
+    for (const Remembered& remembered : slice) PutRecord(&bytes, shares, remembered);
+    if (slice.empty()) PutNumber<uint16_t>(&bytes, 0);
+    if (!slice.empty() && bytes.size() < kWriteAt) continue;
+    status = file.Write(bytes);
+    // Little by little, so that nobody who stops has to wait for all of it.
+    if (status.ok() && durable && file.size() - synced >= kSyncAt) {
+      status = platform::Sync(file.handle());
+      synced = file.size();
+    }
+    if (!status.ok()) return status;
+    bytes.clear();
+  } while (!slice.empty());
   NewMetadata metadata;
-  metadata.durable = true;
-  return status.ok() ? file.Finish(std::string(NameOf(path)).c_str(), metadata) : status;
+  metadata.durable = durable;
+  return file.Finish(std::string(NameOf(path)).c_str(), metadata);
 }
 
 }  // namespace net

@@ -2,6 +2,7 @@
 #ifndef EACOPY_SOURCE_NET_LINK_DATABASE_H_
 #define EACOPY_SOURCE_NET_LINK_DATABASE_H_
 
+#include <atomic>
 #include <string>
 
 #include "eacopy/status.h"
@@ -15,9 +16,11 @@ namespace net {
 // false when the file is damaged: what came before the damage has been added then.
 Status LoadLinkDatabase(const std::string& path, const Shares& shares, History* history, bool* complete);
 
-// Replaces the file, durably. Names that the format cannot say are left out: those with a backslash, that are not
-// UTF-8, or are too long.
-Status SaveLinkDatabase(const std::string& path, const Shares& shares, const History& history);
+// Replaces the file. Names that the format cannot say are left out: those with a backslash, that are not UTF-8, or are
+// too long. The history can be used meanwhile. `stop`, which may be null: the old file stays, and the status is that of
+// a cancellation. `durable`: waits for the device.
+Status SaveLinkDatabase(const std::string& path, const Shares& shares, History* history, bool durable,
+                        const std::atomic<bool>* stop);
 
 }  // namespace net
 }  // namespace eacopy

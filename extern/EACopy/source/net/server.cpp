@@ -59,7 +59,8 @@ class Server::Impl {
   bool Pause(std::chrono::milliseconds time);
   void Sweep(const platform::Directory& directory, const std::string& name);
   void LoadHistory();
-  void SaveHistory();
+  // `stopping`: at once, and without waiting for the device.
+  void SaveHistory(bool stopping);
 
   net::ServerContext context_;
   net::Socket listener_;
@@ -124,7 +125,7 @@ void Server::Impl::Stop() {
   if (housekeeping_.joinable()) housekeeping_.join();
   listener_.Close();
   if (port_ != 0) {
-    SaveHistory();
+    SaveHistory(true);
     context_.log.Write(Log::kInfo, "stopped");
   }
 }
@@ -217,7 +218,7 @@ void Server::Impl::KeepHouse() {
         if (directories.Open(place.path, &directory).ok()) Sweep(*directory, place.share->Absolute(place.path));
       }
       if (std::chrono::steady_clock::now() - saved < kSaveEvery) continue;
-      SaveHistory();
+      SaveHistory(false);
       saved = std::chrono::steady_clock::now();
     }
   } catch (const std::exception& error) {
@@ -249,13 +250,15 @@ void Server::Impl::LoadHistory() {
   saved_changes_ = context_.history.changes();
 }
 
-void Server::Impl::SaveHistory() {
+void Server::Impl::SaveHistory(bool stopping) {
   const std::string& path = context_.options.history_file;
   if (path.empty()) return;
   std::lock_guard<std::mutex> lock(save_mutex_);
   const uint64_t changes = context_.history.changes();
   if (changes == saved_changes_) return;
-  Status status = net::SaveLinkDatabase(path, context_.shares, context_.history);
+  Status status = net::SaveLinkDatabase(path, context_.shares, &context_.history, !stopping,
+                                        stopping ? nullptr : &context_.stopping);
+  if (status.cancelled()) return;
   if (status.ok()) {
     saved_changes_ = changes;
     return;

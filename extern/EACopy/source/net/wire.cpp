@@ -129,6 +129,11 @@ int64_t NanosecondsFromFileTime(uint64_t file_time) {
 
 bool ToUtf16(std::string_view utf8, std::string* utf16) {
   const size_t before = utf16->size();
+  const auto is_ascii = [](char c) { return static_cast<unsigned char>(c) < 0x80; };
+  const auto ascii = static_cast<size_t>(std::find_if_not(utf8.begin(), utf8.end(), is_ascii) - utf8.begin());
+  utf16->resize(before + 2 * ascii);
+  for (size_t i = 0; i < ascii; ++i) (*utf16)[before + 2 * i] = utf8[i];
+  utf8.remove_prefix(ascii);
   while (!utf8.empty()) {
     uint32_t character = 0;
     if (!TakeCharacter(&utf8, &character)) {

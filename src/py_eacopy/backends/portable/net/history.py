@@ -82,10 +82,11 @@ class History:
                 return None
             return Remembered(share, self._files[key][0], key[1], key[2], size, md5)
 
-    def all(self) -> List[Tuple[_Key, _Value]]:
-        """All files, oldest first: share, key, time and size, and path and digest."""
+    def all(self) -> Tuple[List[_Key], List[_Value]]:
+        """All files, oldest first: share, key, time and size; and for each of them path and digest."""
         with self._lock:
-            return list(self._files.items())
+            # As of an ordinary dict, whose order is the same here: so it takes milliseconds, and makes no object.
+            return list(dict.keys(self._files)), list(dict.values(self._files))
 
     def _remove(self, key: _Key, value: _Value) -> None:
         del self._files[key]

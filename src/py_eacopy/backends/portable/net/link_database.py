@@ -3,7 +3,7 @@
 import os
 import stat
 import struct
-from typing import BinaryIO
+from typing import BinaryIO, Callable
 
 from .. import system
 from ..monitor import Monitor
@@ -20,6 +20,8 @@ _STAMP = struct.Struct("<QQ16s")
 _NO_DIGEST = bytes(16)
 #: Real readers refuse longer paths.
 _PATH_MAXIMUM = 4094
+#: How many records are written at a time, and after how many bytes the device is waited for.
+_SLICE, _SYNC_SIZE = 4096, 8 << 20
 
 
 class DamagedError(Exception):
@@ -72,25 +74,46 @@ def _read_records(file: BinaryIO, shares: Shares, history: History) -> None:
         history.add(Remembered(place.share.number, place.path, key, mtime, size, b"" if md5 == _NO_DIGEST else md5))
 
 
-def save(path: bytes, shares: Shares, history: History) -> None:
-    """Replaces the file, durably. Names that the format cannot say are left out. Raises OSError."""
+class StoppedError(Exception):
+    """There is no time to finish; the old file is still there."""
+
+
+def save(
+    path: bytes, shares: Shares, history: History, durable: bool = True, stopped: Callable[[], bool] = lambda: False
+) -> None:
+    """Replaces the file. Names that the format cannot say are left out. The history can be used meanwhile.
+
+    Args:
+        durable: wait for the device.
+        stopped: asked now and then; True gives up.
+
+    Raises OSError, StoppedError.
+    """
     roots = [(share.directory + b"/").decode("utf-8", "surrogateescape") for share in shares.all]
-    out = [_COOKIE]
-    for (share, key, mtime, size), (file, md5) in history.all():
-        try:
-            text = roots[share] + file.decode()
-            full = text.replace("/", "\\").encode("utf-16-le")
-            key_length = len(key) if key.isascii() else len(key.decode().encode("utf-16-le")) // 2
-        except UnicodeError:
-            continue
-        if "\\" in text or len(full) > _PATH_MAXIMUM:
-            continue
-        out.append(_HEAD.pack(len(full), key_length))
-        out.append(full)
-        out.append(_STAMP.pack(size, mtime, md5 or _NO_DIGEST))
-    out.append(b"\0\0")
     parent, name = split(path)
     directory = OpenDirectory(shares.all[0], b"", os.open(parent or b"/", system.DIRECTORY_FLAGS))
+    keys, values = history.all()
+    out = [_COOKIE]
+    synced = 0
     with TemporaryFile(directory, Monitor(), 0o600) as temporary:
-        temporary.write(b"".join(out))
-        temporary.finish(name, NewMetadata(durable=True))
+        for begin in range(0, len(keys), _SLICE):
+            if stopped():
+                raise StoppedError
+            end = begin + _SLICE
+            for (share, key, mtime, size), (file, md5) in zip(keys[begin:end], values[begin:end]):
+                try:
+                    text = roots[share] + file.decode()
+                    full = text.replace("/", "\\").encode("utf-16-le")
+                    key_length = len(key) if key.isascii() else len(key.decode().encode("utf-16-le")) // 2
+                except UnicodeError:
+                    continue
+                if "\\" not in text and len(full) <= _PATH_MAXIMUM:
+                    out += (_HEAD.pack(len(full), key_length), full, _STAMP.pack(size, mtime, md5 or _NO_DIGEST))
+            temporary.write(b"".join(out))
+            out = []
+            if durable and temporary.size - synced >= _SYNC_SIZE:
+                # Little by little, so that nobody who stops has to wait for all of it.
+                system.sync(temporary.descriptor)
+                synced = temporary.size
+        temporary.write(b"".join([*out, b"\0\0"]))
+        temporary.finish(name, NewMetadata(durable=durable))

@@ -86,7 +86,7 @@ class PortableServer(RunningServer):
             thread.join()
         self._listener.close()
         service.statistics.stop_clock()
-        self._save_history()
+        self._save_history(stopping=True)
         service.close()
 
     # Connections -----------------------------------------------------------------------------------------------
@@ -185,13 +185,17 @@ class PortableServer(RunningServer):
         while not self._service.stopping.wait(_SAVE_INTERVAL):
             self._save_history()
 
-    def _save_history(self) -> None:
+    def _save_history(self, stopping: bool = False) -> None:
         path, changes = self._options.history_file, self._service.history.changes
         if path is None or changes == self._saved_changes:
             return
         try:
-            link_database.save(path, self._service.shares, self._service.history)
+            # Whoever stops the server waits neither for the device nor for the save that is just under way.
+            stopped = (lambda: False) if stopping else self._service.stopping.is_set
+            link_database.save(path, self._service.shares, self._service.history, not stopping, stopped)
             self._saved_changes = changes
+        except link_database.StoppedError:
+            pass
         except OSError as error:
             self._service.log(WARNING, "cannot save the history in %s: %s" % (os.fsdecode(path), error))
 
