@@ -427,6 +427,19 @@ def test_what_the_server_says_of_a_failure_is_told(source):
     )
 
 
+def test_a_failure_that_this_version_does_not_know_is_unknown(source):
+    """That of a later version of the server, say. It is the one way to an UNKNOWN."""
+
+    def final(offered):
+        return result(0, STORED)[4:] if offered.size < 100 else result(0, FAILED, error(200, 201, 0, text=b"new"))[4:]
+
+    with Played(Store(final=final).talk) as played, pytest.raises(py_eacopy.TreeError) as caught:
+        push(played, source)
+    (told,) = caught.value.errors
+    assert isinstance(told, py_eacopy.UnknownError) and isinstance(told, OSError)
+    assert (told.kind, told.operation) == (ErrorKind.UNKNOWN, Operation.NONE) and "new" in str(told)
+
+
 def test_a_failing_file_is_offered_again_under_retry(source):
     failed = []
 
