@@ -6,7 +6,7 @@ import inspect
 import logging
 import os
 import threading
-from typing import Dict, FrozenSet, Iterator, Optional, Sequence, Union
+from typing import Dict, FrozenSet, Iterable, Iterator, Optional, Sequence, Union
 
 import attr
 
@@ -85,6 +85,46 @@ def run(job: CopyJob, config: Config, control: Optional[Control] = None, *, as_b
         failure.report = report
         raise failure
     return report
+
+
+def run_all(
+    jobs: Iterable[CopyJob], config: Config, control: Optional[Control] = None, *, as_bytes: bool = False
+) -> CopyReport:
+    """Runs several jobs in turn as one call. What fails in one does not keep the others from running.
+
+    Args and errors are those of :func:`run`, except that failures always come out together, as a TreeError.
+    """
+    refuse_inside_callback()
+    report = CopyReport()
+    with serving(control, config) as control:
+        for job in jobs:
+            backend = backend_with(config, *_needs(job))
+            try:
+                report = _sum(report, backend.run(job, control))
+            except BaseException as error:
+                if as_bytes and isinstance(error, EACopyError):
+                    use_bytes_paths(error)
+                control.log(logging.INFO, "the copying was stopped: %r", error)
+                raise
+        report = attr.evolve(report, errors=tuple(control.errors), actions=tuple(control.actions))
+        _log_report(report, control)
+    if as_bytes:
+        for failure in report.errors:
+            use_bytes_paths(failure)
+    if report.errors and config.error_strategy is not ErrorStrategy.IGNORE:
+        raise tree_error(report.errors)
+    return report
+
+
+def _sum(a: CopyReport, b: CopyReport) -> CopyReport:
+    """Two reports as one, save errors and actions, which the control has."""
+    methods = {name: a.methods.get(name, 0) + b.methods.get(name, 0) for name in {*a.methods, *b.methods}}
+    numbers = {
+        field.name: getattr(a, field.name) + getattr(b, field.name)
+        for field in attr.fields(CopyReport)
+        if isinstance(field.default, (int, float))
+    }
+    return attr.evolve(b, methods=methods, not_kept=(*a.not_kept, *b.not_kept), **numbers)
 
 
 @contextlib.contextmanager

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Iterable, Optional, Tuple, Union
 import attr
 
 from ._config import DEFAULT, Config, Default, active, checked, options_for
-from ._control import Control, checked_control
+from ._control import Control, checked_control, refuse_inside_callback
 from ._errors import InvalidArgumentError
 from ._job import COMPARE, CopyJob, Sync
 from ._paths import StrOrBytesPath, are_bytes, encode, encode_pair
 from ._report import CopyReport
-from ._strategy import run
+from ._strategy import run, run_all
 
 if TYPE_CHECKING:
     from typing_extensions import TypedDict
@@ -167,6 +167,14 @@ def sync(
     )
     options = attr.evolve(options_for(config, "stat", follow, dirs_exist_ok=True), atomic=True)
     job = CopyJob(trees=True, items=((source, destination),), options=options, sync=asked)
+    lists = _paths("file_lists", file_lists)
+    optional = _patterns("optional_files", optional_files)
+    excluded = _paths("exclude_lists", exclude_lists)
+    if lists or excluded:
+        from ._listed import listed_jobs  # few calls have lists
+
+        refuse_inside_callback()
+        return run_all(listed_jobs(job, lists, excluded, optional, control), config, control, as_bytes=are_bytes(src))
     return run(job, config, control, as_bytes=are_bytes(src))
 
 

@@ -223,7 +223,7 @@ class _Run:
         """Each step fills the engine's queue; True while there may be more to come."""
         handle, control = self._handle, self._control
         kind = lib.EAC_ITEM_TREE if self._job.trees else lib.EAC_ITEM_FILE
-        stop_at_error = self._job.options.error_strategy != "ignore"
+        stop_at_error = self._job.options.error_strategy != "ignore" and self._job.sync is None
         for source, destination in items:
             while not lib.eac_job_add(handle, kind, source, destination):
                 yield True

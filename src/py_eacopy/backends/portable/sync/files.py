@@ -37,7 +37,9 @@ def bring_file(worker: SyncWorker, place: SyncPlace, name: str, exists: bool, fo
         info = os.stat(place.source_prefix + name, dir_fd=place.source_directory, follow_symlinks=follow)
         if not stat.S_ISREG(info.st_mode):
             return worker.copy_file(place, name, follow=follow)  # which refuses it
-        if job.selection.by_attributes and not job.selection.has_attributes(os.path.basename(name), info):
+        if job.selection.by_attributes and not job.selection.has_attributes(
+            os.path.basename(place.source_prefix + name), info
+        ):
             worker.files_found -= 1
             return True
         if info.st_nlink > 1 and job.sync.hard_links:

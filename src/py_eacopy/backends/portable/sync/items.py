@@ -27,13 +27,12 @@ class FileItem(Task):
     def run(self, worker: Worker) -> None:
         assert isinstance(worker, SyncWorker)
         job = worker.job
-        there = True
-        if not job.refuses_items and not job.cancelled:
+        if not job.cancelled:
             worker.files_found += 1
-            there = self._bring(worker)
-        job.end_item(worker, failed=not there)
+            self._bring(worker)
+        job.end_item(worker, failed=False)  # the others are brought up to date all the same, as in a tree
 
-    def _bring(self, worker: SyncWorker) -> bool:
+    def _bring(self, worker: SyncWorker) -> None:
         job = worker.job
         above = os.path.dirname(self._destination) or os.curdir
         worker.operation = Operation.OPEN_SOURCE
@@ -48,7 +47,7 @@ class FileItem(Task):
         except OSError as error:
             failure = CopyFailure(error.errno or 0, worker.operation)
             worker.fail(failure, self._source, self._destination, root=True)
-            return False
+            return
         if exists and not job.sync.dry_run:
             job.sweep(above)
         where = self._where(job)
@@ -56,8 +55,9 @@ class FileItem(Task):
         traits = job.file_systems.traits(source.st_dev, device)
         place = Alone(self._source, self._destination, where, traits, older)
         if link:
-            return bring_link(worker, place, "", exists)
-        return bring_file(worker, place, "", exists, follow=job.options.follow_symlinks)
+            bring_link(worker, place, "", exists)
+        else:
+            bring_file(worker, place, "", exists, follow=job.options.follow_symlinks)
 
     def _where(self, job: "SyncJob") -> str:
         root = os.fsdecode(job.sync.root)

@@ -1,17 +1,16 @@
 """Which names of a tree a sync is about."""
 
 import os
-import re
 import stat
-from typing import Callable, Iterable, List, Optional, Pattern, Tuple
+from typing import Callable, Optional
 
 from ...._job import Sync
+from ...._patterns import Patterns
 from .. import system
 
 #: The path of a directory below the root of the tree, with a "/" at its end; that of the root is empty.
 Where = Callable[[], str]
 
-_Matcher = Tuple[Optional[Pattern[str]], Optional[Pattern[str]]]
 _WINDOWS_ATTRIBUTES = {"R": 0x1, "H": 0x2, "S": 0x4, "A": 0x20, "T": 0x100, "C": 0x800, "O": 0x1000, "N": 0x2000}
 _WINDOWS_ATTRIBUTES["E"] = 0x4000
 
@@ -25,22 +24,22 @@ class Selection:
     """
 
     def __init__(self, sync: Sync) -> None:
-        self._files = None if b"*" in sync.files else _matcher(sync.files)
-        self._exclude_files = _matcher(sync.exclude_files)
-        self._exclude_directories = _matcher(sync.exclude_dirs)
+        self._files = None if b"*" in sync.files else Patterns(sync.files)
+        self._exclude_files = Patterns(sync.exclude_files)
+        self._exclude_directories = Patterns(sync.exclude_dirs)
         self._included, self._excluded = sync.include_attributes, sync.exclude_attributes
         self.all_names = self._files is None and not sync.exclude_files and not sync.exclude_dirs
         self.by_attributes = bool(self._included or self._excluded)
 
     def takes_file(self, name: str, where: Where) -> bool:
         """Whether a file, or a link, is to be brought up to date, or purged."""
-        if self._files is not None and not _matches(self._files, name, where):
+        if self._files is not None and not _match(self._files, name, where):
             return False
-        return not _matches(self._exclude_files, name, where)
+        return not _match(self._exclude_files, name, where)
 
     def enters(self, name: str, where: Where) -> bool:
         """Whether a directory is to be brought up to date, or purged."""
-        return not _matches(self._exclude_directories, name, where)
+        return not _match(self._exclude_directories, name, where)
 
     def has_attributes(self, name: str, info: os.stat_result) -> bool:
         """Whether a file has the attributes that were asked for, and none that was ruled out."""
@@ -56,36 +55,12 @@ def unknown_attribute(sync: Sync) -> Optional[str]:
     return next((a for a in sync.include_attributes + sync.exclude_attributes if a not in "RH"), None)
 
 
+def _match(patterns: Patterns, name: str, where: Where) -> bool:
+    return patterns.match(where() if patterns.need_paths else "", name)
+
+
 def _has(letter: str, name: str, info: os.stat_result) -> bool:
     if system.WINDOWS:
         attributes: int = getattr(info, "st_file_attributes", 0)
         return bool(attributes & _WINDOWS_ATTRIBUTES[letter])
     return name.startswith(".") if letter == "H" else not info.st_mode & stat.S_IWUSR
-
-
-def _matcher(patterns: Iterable[bytes]) -> _Matcher:
-    """One expression for names, and one for paths."""
-    of_names: List[str] = []
-    of_paths: List[str] = []
-    for pattern in map(os.fsdecode, patterns):
-        (of_paths if "/" in pattern else of_names).append(_expression(pattern[pattern.startswith("/") :]))
-    return _compiled(of_names), _compiled(of_paths)
-
-
-def _expression(pattern: str) -> str:
-    # Stars in a row would make the search take long, and say no more than one.
-    pattern = re.sub(r"\*+", "*", pattern)
-    return "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern)
-
-
-def _compiled(expressions: List[str]) -> Optional[Pattern[str]]:
-    if not expressions:
-        return None
-    return re.compile("|".join(expressions), re.DOTALL | (re.IGNORECASE if system.WINDOWS else 0))
-
-
-def _matches(matcher: _Matcher, name: str, where: Where) -> bool:
-    of_names, of_paths = matcher
-    if of_names is not None and of_names.fullmatch(name):
-        return True
-    return of_paths is not None and of_paths.fullmatch(where() + name) is not None
