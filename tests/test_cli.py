@@ -64,6 +64,7 @@ def test_version_does_not_import_what_draws():
         "cp",
         "cptree",
         "sync",
+        "robo",
         "delta",
         "patch",
         "patch create",
@@ -73,6 +74,7 @@ def test_version_does_not_import_what_draws():
         "pull",
         "stats",
         "info",
+        "completion",
     ],
 )
 def test_every_help_shows_an_example(name):

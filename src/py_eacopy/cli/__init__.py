@@ -3,6 +3,7 @@
 Only :func:`main` is here, because it has to work where click and rich are missing.
 """
 
+import os
 import sys
 
 
@@ -24,3 +25,7 @@ def main() -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
+    except BrokenPipeError:
+        # Who read our output has seen enough. What is still buffered would fail again when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141

@@ -15,7 +15,7 @@ from .options import copy_options, token_options
 from .options import level as checked_level
 from .running import NOTHING_DONE, run
 from .service_commands import serve, stats
-from .syncing import sync
+from .syncing import robo, sync
 
 _PORT = 31337
 
@@ -128,6 +128,7 @@ def cptree(
 
 
 eacopy.add_command(sync)
+eacopy.add_command(robo)
 
 
 @eacopy.command()
@@ -318,4 +319,24 @@ def info(backend: Optional[str], as_json: bool) -> int:
     for name, value in rows:
         if value is not None:
             click.echo("%-14s%s" % (name, ", ".join(value) if isinstance(value, list) else value))
+    return 0
+
+
+@eacopy.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> int:
+    """Prints the script that makes a shell complete eacopy's commands, options and paths.
+
+    \b
+    Example:
+      eval "$(eacopy completion bash)"                             # in ~/.bashrc
+      eval "$(eacopy completion zsh)"                              # in ~/.zshrc, after compinit
+      eacopy completion fish > ~/.config/fish/completions/eacopy.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    script = get_completion_class(shell)
+    if script is None:
+        raise click.UsageError("this version of click has no completion for %s" % shell)
+    click.echo(script(eacopy, {}, "eacopy", "_EACOPY_COMPLETE").source())
     return 0

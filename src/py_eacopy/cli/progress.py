@@ -4,9 +4,9 @@ import contextlib
 import sys
 import threading
 import time
-from typing import Any, Dict, Iterator, Tuple
+from typing import Any, Dict, Iterator, Sequence, Tuple
 
-from .. import Control
+from .. import Control, Snapshot
 from . import text
 
 #: Seconds between two lines where no terminal is.
@@ -38,8 +38,8 @@ def _lines(control: Control) -> Iterator[None]:
         while not over.wait(_LINE_INTERVAL):
             now = control.snapshot()
             rate = now.bytes_copied / (time.monotonic() - started)
-            found = (now.files_copied, now.files_found, text.size(now.bytes_copied), text.size(now.bytes_found))
-            print("%d of %d files, %s of %s, %s/s" % (*found, text.size(rate)), file=sys.stderr, flush=True)
+            found = (_files_done(now), now.files_found, text.size(now.bytes_copied), text.size(rate))
+            print("%d of %d files, %s copied, %s/s" % found, file=sys.stderr, flush=True)
 
     thread = threading.Thread(target=report, name="eacopy-progress", daemon=True)
     thread.start()
@@ -58,7 +58,12 @@ def _bars(control: Control) -> Iterator[None]:
     display = _Display(control)
     control.progress = display.update
     console = Console(stderr=True)
-    live = Live(console=console, get_renderable=display.render, refresh_per_second=_REDRAWS_A_SECOND, transient=True)
+    live = Live(
+        console=console,
+        get_renderable=lambda: display.render(console),
+        refresh_per_second=_REDRAWS_A_SECOND,
+        transient=True,
+    )
     with live:
         yield
 
@@ -80,35 +85,75 @@ class _Display:
             else:
                 self._in_flight[filename] = (copied, total)
 
-    def render(self) -> Any:
+    def render(self, console: Any) -> Any:
         """The picture of this moment."""
-        from rich.progress_bar import ProgressBar
+        from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
         now = self._control.snapshot()
-        seconds = max(time.monotonic() - self._started, 1e-6)
-        rate = now.bytes_copied / seconds
-        left = text.duration((now.bytes_found - now.bytes_copied) / rate) if rate > 0 else "?"
         with self._lock:
-            rows = list(self._in_flight.items())[:_ROWS]
+            in_flight = list(self._in_flight.items())
+        seconds = max(time.monotonic() - self._started, 1e-6)
+        fraction = _fraction(now, [sizes for _, sizes in in_flight])
+        left = text.duration(seconds / fraction - seconds) if fraction > 0 else "?"
+        copied = text.size(now.bytes_copied)
+        if _files_done(now) + len(in_flight) >= now.files_found:  # before that, most sizes are not known
+            copied += " of " + text.size(_bytes_found(now))
 
-        table = Table.grid(padding=(0, 1), expand=True)
-        table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
-        table.add_column(width=24)
-        table.add_column(justify="right", no_wrap=True)
-        table.add_row(
-            Text("%d of %d files" % (now.files_copied, now.files_found), style="bold"),
-            ProgressBar(total=max(now.bytes_found, 1), completed=now.bytes_copied),
-            Text(
-                "%s of %s, %s/s, %s left"
-                % (text.size(now.bytes_copied), text.size(now.bytes_found), text.size(rate), left)
-            ),
+        total = Table.grid(padding=(0, 1), expand=True)
+        total.add_column(no_wrap=True)
+        total.add_column(ratio=1)
+        total.add_column(justify="right", no_wrap=True)
+        total.add_row(
+            Text("%d of %d files" % (_files_done(now), now.files_found), style="bold"),
+            _bar(fraction),
+            Text("%s, %s/s, %s left" % (copied, text.size(now.bytes_copied / seconds), left)),
         )
-        for name, (copied, total) in rows:
-            table.add_row(
-                Text("  " + text.plain(name)),
-                ProgressBar(total=max(total, 1), completed=copied),
-                Text("%s of %s" % (text.size(copied), text.size(total))),
-            )
-        return table
+        files = Table.grid(padding=(0, 1), expand=True)
+        files.add_column(ratio=1, no_wrap=True)
+        files.add_column(width=12)
+        files.add_column(justify="right", no_wrap=True, width=22)
+        room = console.width - 12 - 22 - 4
+        for name, (done, size) in in_flight[:_ROWS]:
+            shown = Text("  " + _tail(text.plain(name), room))
+            files.add_row(shown, _bar(done / max(size, 1)), Text("%s of %s" % (text.size(done), text.size(size))))
+        return Group(total, files)
+
+
+def _bar(fraction: float) -> Any:
+    from rich.progress_bar import ProgressBar
+
+    # Rich's own colour for what is done looks like an alarm.
+    return ProgressBar(total=1.0, completed=fraction, complete_style="green", finished_style="green")
+
+
+def _tail(name: str, room: int) -> str:
+    """The end of a path: its beginning is the same for all."""
+    from rich.cells import cell_len
+
+    if cell_len(name) <= room:
+        return name
+    while name and cell_len(name) >= room:
+        name = name[1:]
+    return "\u2026" + name
+
+
+def _files_done(now: Snapshot) -> int:
+    return now.files_copied + now.files_linked + now.files_skipped
+
+
+def _bytes_found(now: Snapshot) -> int:
+    return max(now.bytes_found, now.bytes_copied)
+
+
+def _fraction(now: Snapshot, in_flight: Sequence[Tuple[int, int]]) -> float:
+    """How much of what has been found is done: by files or by bytes, whichever promises less.
+
+    Bytes alone would promise too much, because a file's size is known only once it is looked at.
+    """
+    bytes_done = now.bytes_copied + now.bytes_linked + now.bytes_skipped
+    by_bytes = bytes_done / now.bytes_found if now.bytes_found else 0.0
+    parts = sum(done / size for done, size in in_flight if size)
+    by_files = (_files_done(now) + parts) / now.files_found if now.files_found else 0.0
+    return min(by_bytes, by_files, 1.0)

@@ -36,9 +36,7 @@ def run(copy: Callable[[Control], CopyReport], output: Mapping[str, Any]) -> int
     if output["as_json"]:
         click.echo(json.dumps(as_json(report, status)))
     elif not output["quiet"]:
-        if output.get("dry_run"):
-            click.echo("Dry run: nothing was written. The table is what would be done.")
-        for line in summary.lines(report):
+        for line in summary.lines(report, bool(output.get("dry_run"))):
             click.echo(line)
         if status == INTERRUPTED:
             click.echo("Interrupted: the table is what was done until then.")
@@ -50,12 +48,13 @@ def run(copy: Callable[[Control], CopyReport], output: Mapping[str, Any]) -> int
 def perform(copy: Callable[[Control], CopyReport], output: Mapping[str, Any]) -> Tuple[CopyReport, int]:
     """Copies, with progress, log and signals as for :func:`run`; returns what was done, and the exit status."""
     told = bool(output.get("verbose")) and not output["as_json"]
-    logged = output["log"] is not None
+    logged = output["log"] is not None and output.get("log_actions", True)
     control = Control()
     if told or (logged and not output["as_json"]):
-        control.action = functools.partial(_tell, told, logged)
+        control.action = functools.partial(_tell, control, told, logged)
     started = time.monotonic()
-    with _log_to(output["log"], output.get("log_format", _LOG_FORMAT)), _stopping_at_sigterm():
+    form = output.get("log_format", _LOG_FORMAT)
+    with _log_to(output["log"], form, bool(output.get("debug"))), _stopping_at_sigterm():
         try:
             with progress.shown(control, output["quiet"] or output["as_json"] or told):
                 report = copy(control)
@@ -69,13 +68,13 @@ def perform(copy: Callable[[Control], CopyReport], output: Mapping[str, Any]) ->
     return report, _status_of(report)
 
 
-def _tell(told: bool, logged: bool, action: SyncAction) -> None:
+def _tell(control: Control, told: bool, logged: bool, action: SyncAction) -> None:
     """Shows and logs one thing that was done, or would be."""
     line = text.action(action)
     if told:
         click.echo(line)
     if logged:
-        logging.getLogger("py_eacopy").info("%s", line)
+        control.log(logging.INFO, "%s", line)
 
 
 def _status_of(report: CopyReport) -> int:
@@ -118,22 +117,26 @@ def _stopping_at_sigterm() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _log_to(path: Optional[str], form: str) -> Iterator[None]:
+def _log_to(path: Optional[str], form: str, to_stderr: bool) -> Iterator[None]:
     logger = logging.getLogger("py_eacopy")
-    handler: logging.Handler = logging.NullHandler()  # without one, logging would write warnings to stderr
+    handlers: List[logging.Handler] = [logging.NullHandler()]  # without one, logging would write warnings to stderr
+    if to_stderr:
+        handlers.append(logging.StreamHandler())
     with contextlib.ExitStack() as opened:
         if path is not None:
             try:
                 stream = open(path, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
             except OSError as error:
                 raise click.UsageError("cannot write the log %s: %s" % (text.plain(path), error.strerror)) from None
-            handler = logging.StreamHandler(opened.enter_context(stream))
-            handler.setFormatter(logging.Formatter(form))
-        logger.addHandler(handler)
+            handlers.append(logging.StreamHandler(opened.enter_context(stream)))
+            handlers[-1].setFormatter(logging.Formatter(form))
+        for handler in handlers:
+            logger.addHandler(handler)
         try:
             yield
         finally:
-            logger.removeHandler(handler)
+            for handler in handlers:
+                logger.removeHandler(handler)
 
 
 def as_json(report: CopyReport, status: int) -> Dict[str, Any]:

@@ -8,7 +8,7 @@ from . import text
 _HEADINGS = ("", "Total", "Copied", "Linked", "Skipped", "Mismatch", "FAILED", "Extras")
 
 
-def lines(report: CopyReport) -> List[str]:
+def lines(report: CopyReport, dry_run: bool = False) -> List[str]:
     """The table and what else is worth telling, line by line.
 
     A mismatch is a file where the other side has a directory, or the reverse; extras are what was removed because the
@@ -44,6 +44,8 @@ def lines(report: CopyReport) -> List[str]:
         rows.append(("Symlinks", "", report.symlinks_copied, "", "", "", "", ""))
     widths = [max(len(str(row[column])) for row in rows) for column in range(len(_HEADINGS))]
     table = ["  ".join(_cell(value, width) for value, width in zip(row, widths)).rstrip() for row in rows]
+    if dry_run:
+        return ["Dry run: nothing was written. The table is what would be done.", *table]
     return table + _below(report)
 
 
@@ -54,7 +56,7 @@ def _cell(value: object, width: int) -> str:
 
 def _below(report: CopyReport) -> List[str]:
     found = ["Time %s" % text.duration(report.seconds)]
-    if report.backend and report.bytes_copied and report.seconds > 0:  # a dry run of cp has no backend
+    if report.bytes_copied and report.seconds > 0:
         found[0] += ", %s/s" % text.size(report.bytes_copied / report.seconds)
     if report.retries:
         found.append("Further tries: %d" % report.retries)

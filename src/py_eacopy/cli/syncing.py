@@ -1,13 +1,14 @@
-"""The command ``sync``: py_eacopy.sync with all its arguments as options."""
+"""The commands ``sync``, with all that py_eacopy.sync takes as options, and ``robo``, the same in EACopy's syntax."""
 
-from typing import Any, Callable, Dict, TypeVar
+from typing import Any, Callable, Dict, Sequence, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 import py_eacopy
 
 from .. import Config, Control, CopyReport
-from .options import copy_options
+from .options import copy_options, token_options
 from .running import run
 
 _PATH = click.Path()
@@ -81,3 +82,42 @@ def sync(
         )
 
     return run(copy, output)
+
+
+_ROBO_EPILOG = """\
+\b
+With --robocopy-exit-codes the exit status is the sum of
+    1  files were copied
+    2  extras were removed
+    4  there were mismatches: a file where the other side has a directory
+    8  some files failed
+  and 16 when nothing could be done or the command line is wrong.
+"""
+
+
+@click.command(epilog=_ROBO_EPILOG)
+@click.argument(
+    "words",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    metavar="SOURCE DESTINATION [FILE]... [/SWITCH]...",
+    shell_complete=lambda context, parameter, incomplete: [CompletionItem(incomplete, type="file")],
+)
+@click.option("--backend", type=click.Choice(["auto", "native", "portable"]), help="What copies.")
+@click.option("--dry-run", "-n", is_flag=True, help="Write nothing but the log; tell what would be done.")
+@click.option("--quiet", "-q", is_flag=True, help="Show nothing but failures.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object, and nothing else.")
+@click.option("--robocopy-exit-codes", is_flag=True, envvar="EACOPY_ROBOCOPY_EXIT_CODES", help="Exit as robocopy does.")
+@token_options
+def robo(words: Sequence[str], robocopy_exit_codes: bool, as_json: bool, **options: Any) -> int:
+    """Copies as EACopy.exe does, told in its own syntax; docs/robo.md has its switches, and what differs.
+
+    Also: eacopy robo /STATS DESTINATION.
+
+    \b
+    Example:
+      eacopy robo out //fileserver/builds/1042 /MIR /XF *.pdb /MT:8 /R:3 /W:1
+    """
+    from .robo import run as run_robo
+
+    return run_robo(words, json_only=as_json, robocopy_exit_codes=robocopy_exit_codes, **options)
