@@ -33,6 +33,8 @@ class Database:
             raise CopyFailure(error.errno or errno.EIO, Operation.OPEN_REFERENCE) from None
         except link_database.DamagedError:
             pass  # what came before is good, and each file is looked at before it is believed
+        if by_name:
+            self._know_by_name()
         self._changes = self._history.changes
 
     def find(self, where: str, info: os.stat_result) -> Optional[str]:
@@ -52,6 +54,11 @@ class Database:
 
     def close(self) -> None:
         self._shares.close()
+
+    def _know_by_name(self) -> None:
+        (keys, values), self._history = self._history.all(), History(_FILES)
+        for (share, key, mtime, size), (path, md5) in zip(keys, values):
+            self._history.add(Remembered(share, path, os.path.basename(key), mtime, size, md5))
 
     def _key(self, where: str) -> bytes:
         return os.fsencode(os.path.basename(where) if self._by_name else where)
