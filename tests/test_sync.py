@@ -9,6 +9,7 @@ import shutil
 import socket
 import stat
 import threading
+import traceback
 
 import anyio
 import pytest
@@ -322,18 +323,26 @@ def test_purging_without_empty_directories_removes_those_in_which_nothing_goes(p
     assert (expected.files_removed, expected.directories_removed) == (2, 3)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may list everything")
 def test_what_cannot_be_listed_is_not_purged(place):
     write("src/d/f")
     sync("src", "dst")
     write("dst/d/extra")
+    write("dst/gone")
     os.chmod("src/d", 0)
-    try:
-        with pytest.raises(shutil.Error):
+    os.chmod(".", 0o777)
+    if os.geteuid() == 0:
+        os.chown("dst", 4321, 4321)
+
+    def run():
+        with pytest.raises(shutil.Error) as caught:
             sync("src", "dst", mirror=True)
+        assert [error.filename for error in caught.value.errors] == ["src/d"]
+
+    try:
+        assert as_user(run) is None
     finally:
         os.chmod("src/d", 0o755)
-    assert names("dst/d") == ["extra", "f"]
+    assert names("dst") == ["d", "d/extra", "d/f"]
 
 
 def test_a_file_in_the_way_of_a_directory_is_an_error_without_purge(place):
@@ -564,22 +573,59 @@ def test_an_archive_keeps_owners(place):
         assert kinds(again) == [("mend", "dst/f")] and os.stat("dst/f").st_uid == 1234
 
 
+def test_directories_that_are_read_only_are_brought_up_to_date(place):
+    write("src/d/f", b"1")
+    write("src/d/inner/g", b"1")
+    os.chmod("src/d", 0o555)
+    sync("src", "dst")
+    os.chmod("src/d", 0o755)
+    write("src/d/f", b"2", mtime=5)
+    os.rename("src/d/inner", "src/d/other")
+    os.chmod("src/d", 0o555)
+    os.chmod("dst/d/inner", 0o500)
+    os.chmod(".", 0o777)
+    for above, _, _ in os.walk("."):
+        if os.geteuid() == 0:
+            os.chown(above, 4321, 4321)
+    report = as_user(lambda: sync("src", "dst", mirror=True))
+    expected = contents("src")
+    assert report is None and contents("dst") == expected
+    os.chmod("src/d", 0o755)
+    os.chmod("dst/d", 0o755)
+
+
+def as_user(function):
+    """What a call raises, as text, in a process of an ordinary user; None when it succeeds."""
+    if os.geteuid() != 0:
+        function()
+        return None
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            os.setgroups([])
+            os.setgid(4321)
+            os.setuid(4321)
+            function()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return None if os.waitpid(pid, 0)[1] == 0 else "it failed; see the output"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs files of other users")
 def test_what_an_archive_could_not_keep_is_told(place):
     write("src/f")
     os.chown("src/f", 1234, 1235)
     os.chmod(".", 0o777)
-    pid = os.fork()
-    if not pid:
-        code = 1
-        try:
-            os.setgid(4321)
-            os.setuid(4321)
-            report = sync("src", "dst", archive=True)
-            code = 0 if report.ok and any("owner" in line for line in report.not_kept) else 2
-        finally:
-            os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+    def run():
+        report = sync("src", "dst", archive=True)
+        assert report.ok and any("owner" in line for line in report.not_kept)
+
+    assert as_user(run) is None
     assert read("dst/f") == b"x"
 
 

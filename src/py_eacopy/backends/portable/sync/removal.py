@@ -8,7 +8,7 @@ from ...._errors import DestinationState, Operation
 from .. import system, temporary
 from ..directory import Directory
 from ..failure import CopyFailure
-from .worker import SyncWorker
+from .worker import SyncWorker, make_writable
 
 _REMOVE = Operation.REMOVE
 
@@ -88,7 +88,8 @@ def _enter(worker: SyncWorker, parent: Directory, name: str, path: str, where: s
     job, cache = worker.job, worker.job.cache
     worker.operation = _REMOVE
     try:
-        directory, _ = cache.open(parent, name, follow=False)
+        directory, info = cache.open(parent, name, follow=False)
+        make_writable(worker, directory, info)
     except OSError as error:
         _failed(worker, error, path)
         return None

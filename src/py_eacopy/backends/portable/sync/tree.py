@@ -20,7 +20,7 @@ from ..worker import Worker
 from .files import bring_file, bring_link
 from .places import InTree, Older, SyncNode
 from .removal import remove_directory, remove_file, takes
-from .worker import SyncWorker, look
+from .worker import SyncWorker, look, make_writable
 
 _LIST, _MAKE = Operation.LIST_DIRECTORY, Operation.MAKE_DIRECTORY
 
@@ -191,7 +191,8 @@ class SyncTree(Tree):
             return
         try:
             if parent is None:
-                node.target, _ = cache.open(None, system.long_path(self.destination), follow=True)
+                node.target, found = cache.open(None, system.long_path(self.destination), follow=True)
+                make_writable(worker, node.target, found)
             elif not parent.there or parent.made:
                 raise FileNotFoundError
             else:
@@ -213,7 +214,9 @@ class SyncTree(Tree):
         """Raises FileNotFoundError when there is nothing, or nothing any more."""
         cache, sync = worker.job.cache, worker.job.sync
         try:
-            return cache.open(parent.target, node.name, follow=False)[0]
+            target, found = cache.open(parent.target, node.name, follow=False)
+            make_writable(worker, target, found)
+            return target
         except OSError as error:
             if error.errno not in (errno.ENOTDIR, errno.ELOOP):
                 raise
@@ -580,19 +583,21 @@ def _leads_to_directory(directory: Optional[int], name: str) -> bool:
 
 
 def _identities_above(path: str) -> Set[Identity]:
-    """A path and all directories above it, as far as they exist."""
+    """A path and all directories above it, as far as they exist and may be looked at."""
     found: Set[Identity] = set()
-    path = os.path.realpath(path)
+    while path and not os.path.isdir(path):
+        path = os.path.dirname(path)
+    path = path or os.curdir
     while True:
         try:
-            info = os.stat(path)
-            found.add((info.st_dev, info.st_ino))
+            info = os.stat(path)  # of the path as it is: what is above it may be closed to this user
         except OSError:
-            pass
-        above = os.path.dirname(path)
-        if above == path:
             return found
-        path = above
+        identity = (info.st_dev, info.st_ino)
+        if identity in found:
+            return found
+        found.add(identity)
+        path = os.path.join(path, os.pardir)
 
 
 def _unaccented(name: str) -> str:

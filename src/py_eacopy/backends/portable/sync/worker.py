@@ -1,16 +1,22 @@
 """What a worker of a sync has beside that of a copy: what it counts, and what it tells of what it does."""
 
+import contextlib
 import os
+import stat
 from typing import TYPE_CHECKING, Dict, Optional
 
 from ...._errors import ErrorKind, Operation
 from ...._report import SyncAction
+from ..directory import Directory
 from ..failure import CopyFailure
 from ..file_copy import FileCopier
 from ..worker import Place, Worker
 
 if TYPE_CHECKING:
     from .job import SyncJob
+
+
+_OWNER = stat.S_IRWXU
 
 
 class SyncWorker(Worker):
@@ -70,3 +76,12 @@ def look(directory: Optional[int], name: str) -> Optional[os.stat_result]:
         return os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         return None
+
+
+def make_writable(worker: SyncWorker, directory: Directory, info: os.stat_result) -> None:
+    """Lets its owner change a directory of the destination. Its mode is set again when all in it is done."""
+    mode = stat.S_IMODE(info.st_mode)
+    if directory.descriptor is None or mode & _OWNER == _OWNER or worker.job.sync.dry_run or not os.geteuid():
+        return
+    with contextlib.suppress(OSError):  # what cannot be done in it will tell
+        os.fchmod(directory.descriptor, mode | _OWNER)
