@@ -141,6 +141,36 @@ def test_cancelling_ends_a_wait(backend, source, tmp_path, kind):
     assert not written.exists()
 
 
+def test_cancelling_ends_a_wait_of_the_wire(client_backend, source, tmp_path):
+    """The file would be sent after eight minutes."""
+    serving.need("portable", "server")
+    share, control = tmp_path / "share", Control()
+    share.mkdir()
+    config = Config(bandwidth_limit=1024, backend=client_backend)
+    server = py_eacopy.EACopyServer(
+        0, shares={"share": share}, security_file=False, config=Config(backend="portable"), link_mode="never"
+    )
+    failures = []
+
+    def run():
+        there = "eacopy://127.0.0.1:%d/share/there" % server.port
+        try:
+            py_eacopy.copy_with_server(source, there, config=config, control=control)
+        except EACopyError as error:
+            failures.append(error)
+
+    with server:
+        thread = threading.Thread(target=run)
+        thread.start()
+        while thread.is_alive() and server.get_stats()["bytes_received"] < 4096:
+            time.sleep(0.005)
+        control.cancel()
+        thread.join(3.0)
+        assert not thread.is_alive()
+    assert [error.kind for error in failures] == [ErrorKind.INTERRUPTED]
+    assert os.listdir(share) == []
+
+
 def test_without_a_limit_nothing_is_asked():
     """The portable workers have no throttle then; that the engine has none is seen in its own tests."""
     from py_eacopy.backends.portable.monitor import Monitor

@@ -115,10 +115,11 @@ def _stream(source: int, target: int, size: int, buffer_size: int, monitor: Moni
     offset = 0
     while True:
         monitor.operation, monitor.offset = _READ, offset
-        piece = wanted if monitor.throttle is None else monitor.admit(wanted)
+        limited = monitor.throttle is not None
+        piece = monitor.admit(wanted) if limited else wanted
         data = os.read(source, piece)
         count = len(data)
-        if count < piece:
+        if limited:
             monitor.give_back(piece - count)
         if not data:
             return offset
@@ -161,11 +162,12 @@ class _Transfer:
             monitor.check()
             method, move = ladder[-1]
             wanted = min(self._piece, end - offset)
-            if monitor.throttle is not None:
+            limited = monitor.throttle is not None
+            if limited:
                 wanted = monitor.admit(wanted)
             start = clock()
             moved = move(offset, wanted)
-            if moved < wanted:
+            if limited:
                 monitor.give_back(wanted - moved)
             if moved == 0:
                 # The end of the file, or a file system that does not know better (procfs, overlays); reading tells.
