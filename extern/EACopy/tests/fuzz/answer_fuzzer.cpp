@@ -3,14 +3,18 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "delta/frames.h"
+#include "delta/signatures.h"
 #include "net/attributes.h"
 #include "net/messages.h"
+#include "net/older_version.h"
 #include "net/wire.h"
 #include "net/zstd.h"
 
@@ -18,6 +22,26 @@ using namespace eacopy;
 using namespace eacopy::net;
 
 namespace {
+
+// And looks for the blocks in a file that has some of everything.
+void ReadSignatures(std::string_view payload) {
+  SignaturesMessage message;
+  std::unique_ptr<delta::Signatures> signatures;
+  if (!DecodeSignatures(payload, &message) || !AddSignatures(message, &signatures) || !signatures->complete()) return;
+  std::string file(payload);
+  file.append(3000, 'x');
+  uint64_t found = 0;
+  delta::BlockFinder finder(*signatures);
+  const auto take = [&](const delta::BlockFinder::Part& part) {
+    found += part.bytes.size() + part.length;
+    if (part.offset + part.length > signatures->file_size()) std::abort();
+    return Status();
+  };
+  finder.Add(std::string_view(file).substr(0, file.size() / 2), take);
+  finder.Add(std::string_view(file).substr(file.size() / 2), take);
+  finder.Finish(true, take);
+  if (found != file.size()) std::abort();
+}
 
 void ReadExtended(uint8_t type, std::string_view payload) {
   Reader reader(payload);
@@ -83,6 +107,14 @@ void ReadExtended(uint8_t type, std::string_view payload) {
     case MessageType::kGoodbye:
       DecodeGoodbye(payload, &error);
       break;
+    case MessageType::kSignatures:
+      ReadSignatures(payload);
+      break;
+    case MessageType::kReuse: {
+      Reuse reuse;
+      DecodeReuse(payload, &reuse);
+      break;
+    }
     default:
       MessageHeader header;
       if (payload.size() >= kMessageHeader) DecodeMessageHeader(payload.substr(0, kMessageHeader), &header);
