@@ -18,7 +18,14 @@ Made from the command's own help by `python docs/make_command.py`; change that, 
 
 `pip install 'py-eacopy[cli]'` installs it with what it needs. The exit statuses below are those of all its commands.
 On a terminal it draws a bar and the files in flight; elsewhere it writes a line every two seconds to stderr. The
-report of `--json` has the fields of [`CopyReport`](api.md#copyreport), and `exit_status`.
+report of `--json` has the fields of [`CopyReport`](api.md#copyreport), and `exit_status`; its `actions` are filled by
+`--dry-run` and `--verbose`. What EACopy.exe is told, `eacopy robo` takes too: [robo.md](robo.md).
+
+The summary counts as EACopy's does. *Mismatch* is a file where the other side has a directory, or the reverse; *Extras*
+were removed because the source does not have them. Symbolic links that are right already count as skipped files.
+
+Shells complete commands, options and paths after `eval "$(eacopy completion bash)"` in `~/.bashrc`, the same with `zsh`
+in `~/.zshrc` after `compinit`, or `eacopy completion fish > ~/.config/fish/completions/eacopy.fish`.
 """
 
 

@@ -24,8 +24,8 @@ _WILD = "*?"
 
 
 def run(
-    words: Sequence[str], token: Optional[str], backend: Optional[str], dry_run: bool, quiet: bool, json_only: bool,
-    robocopy_exit_codes: bool,
+    words: Sequence[str], token: Optional[str], backend: Optional[str], bwlimit: Optional[int], dry_run: bool,
+    quiet: bool, json_only: bool, robocopy_exit_codes: bool,
 ) -> int:  # fmt: skip
     """Does what the words say; returns the exit status."""
     try:
@@ -33,7 +33,7 @@ def run(
         if asked is not None:
             return _stats(*asked, token)
         plan = robo_switches.parse(words)
-        config = _config(plan, backend)
+        config = _config(plan, backend, bwlimit)
         for note in plan.notes:
             click.echo("eacopy: " + note, err=True)
         report, status = _copy(plan, config, token, dry_run, quiet, json_only)
@@ -57,13 +57,14 @@ def robocopy_status(report: CopyReport, status: int) -> int:
     return bool(copied) + 2 * bool(extras) + 4 * bool(report.mismatches) + 8 * bool(report.errors)
 
 
-def _config(plan: Plan, backend: Optional[str]) -> Config:
+def _config(plan: Plan, backend: Optional[str], bwlimit: Optional[int]) -> Config:
     settings: Dict[str, Any] = {
         "error_strategy": "retry" if plan.retries else "ignore",
         "retry_count": plan.retries,
         "retry_delay": plan.retry_wait,
         "log_level": "debug" if plan.verbose else "warning" if plan.minimal else "info",
         "backend": backend,
+        "bandwidth_limit": bwlimit,
     }
     if plan.threads is not None:
         settings["thread_count"] = plan.threads

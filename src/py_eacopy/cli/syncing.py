@@ -8,7 +8,7 @@ from click.shell_completion import CompletionItem
 import py_eacopy
 
 from .. import Config, Control, CopyReport
-from .options import copy_options, token_options
+from .options import copy_options, rate, token_options
 from .running import run
 
 _PATH = click.Path()
@@ -104,6 +104,7 @@ With --robocopy-exit-codes the exit status is the sum of
     shell_complete=lambda context, parameter, incomplete: [CompletionItem(incomplete, type="file")],
 )
 @click.option("--backend", type=click.Choice(["auto", "native", "portable"]), help="What copies.")
+@click.option("--bwlimit", metavar="RATE", callback=rate, help="Most bytes a second, as 500K, 20M, 1.5G.")
 @click.option("--dry-run", "-n", is_flag=True, help="Write nothing but the log; tell what would be done.")
 @click.option("--quiet", "-q", is_flag=True, help="Show nothing but failures.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object, and nothing else.")
