@@ -61,7 +61,8 @@ def serve(config_file: Optional[str], switches: Sequence[str], **options: Any) -
     """Serves push and pull, until Ctrl-C or SIGTERM.
 
     What is given here goes before what --config says. EACopyService's switches are understood too: /P:n /IP:address
-    /HISTORY:n /LINK /LINKMIN:n /LINKBYNAME /LINKDB:file /UNSECURE /HASH /LOG:file /VERBOSE; the port is then 18099.
+    /HISTORY:n /LINK /NOLINKS /LINKMIN:n /LINKBYNAME /LINKDB:file /UNSECURE /HASH /LOG:file /VERBOSE; the port is
+    then 18099.
 
     \b
     Example:
@@ -74,7 +75,7 @@ def serve(config_file: Optional[str], switches: Sequence[str], **options: Any) -
     try:
         if config_file is not None:
             in_file = read(config_file)
-        switched = parse(switches)
+        switched = parse(switches, lambda words: click.echo("eacopy: " + text.plain(words), err=True))
         chosen = _merged(options, in_file, switched)
         where = metrics.address(chosen["metrics"]) if chosen["metrics"] is not None else None
         with serving.logging_to(chosen["log"], chosen["verbose"], "log" in switched) as log:

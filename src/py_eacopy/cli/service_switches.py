@@ -1,5 +1,6 @@
 """EACopyService's own switches, for ``eacopy serve``, so that the command line of a service can stay as it is."""
 
+import re
 from typing import Any, Callable, Dict, NoReturn, Sequence, Tuple
 
 #: Where EACopyService listens when it is not told.
@@ -36,30 +37,42 @@ _FLAGS: Dict[str, Tuple[str, Any]] = {
     "/HASH": ("use_hash", True),
     "/LINK": ("link_mode", "hard"),
     "/LINKBYNAME": ("link_by_name", True),
+    "/NOLINKS": ("link_mode", "never"),
     "/UNSECURE": ("security_file", False),
     "/VERBOSE": ("verbose", True),
 }
 #: What cannot be had here, and the remedy.
-_IMPOSSIBLE = {
-    "/J": "files are always read and written through the system's cache; leave it out",
-    "/NJ": "files are always read and written through the system's cache; leave it out",
-    "/INSTALL": "let the system's service manager run eacopy serve: see deploy/eacopy.service and docs/server.md",
-    "/REMOVE": "let the system's service manager run eacopy serve: see deploy/eacopy.service and docs/server.md",
-}
+_SERVICE_MANAGER = "let the system's service manager run eacopy serve: see deploy/eacopy.service and docs/server.md"
+_IMPOSSIBLE = dict.fromkeys(("/INSTALL", "/REMOVE", "/USER", "/PASS"), _SERVICE_MANAGER)
+#: What is so anyway: files go through the system's cache, and are copied on the server where they cannot be linked.
+_ANYWAY = ("/NJ", "/OFFLOAD")
+#: A hint that is not taken, and changes no result.
+_UNHEEDED = "/J"
 
 
-def parse(switches: Sequence[str]) -> Dict[str, Any]:
+def parse(switches: Sequence[str], note: Callable[[str], None]) -> Dict[str, Any]:
     """The options of ``eacopy serve`` that EACopyService's switches stand for. Raises SwitchError.
 
     Without /P: the port is EACopyService's.
+
+    Args:
+        note: told of what is understood, but not heeded.
     """
     options: Dict[str, Any] = {"port": PORT} if switches else {}
     for switch in switches:
         name, colon, value = switch.partition(":")
         name = name.upper()
         if name in _IMPOSSIBLE:
-            raise SwitchError("%s is not possible: %s" % (switch, _IMPOSSIBLE[name]))
-        if name in _FLAGS and not colon:
+            raise SwitchError("%s is not possible: %s" % (name, _IMPOSSIBLE[name]))  # its value may be a secret
+        if not re.fullmatch("/[A-Z]+", name):
+            raise SwitchError(
+                "%r is no switch; to begin with a history, as /LINK with directories does, give /LINKDB:file" % switch
+            )
+        if name == _UNHEEDED and not colon:
+            note("%s is not heeded: files go through the system's cache" % switch)
+        elif name in _ANYWAY and not colon:
+            continue
+        elif name in _FLAGS and not colon:
             option, meaning = _FLAGS[name]
             options[option] = meaning
         elif name in _VALUES and colon:
