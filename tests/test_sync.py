@@ -198,6 +198,32 @@ def test_contents_can_be_compared(place):
     assert sync("src", "dst", compare="hash").files_copied == 0
 
 
+def test_times_are_compared_as_exactly_as_both_sides_can(backend, place, monkeypatch):
+    if backend != "portable":
+        pytest.skip("what file systems there are is only told to the portable backend")
+    from py_eacopy.backends.portable.sync import file_systems
+
+    write("src/f", b"x", mtime=2_000_000_000)
+    write("dst/f", b"x", mtime=3_999_999_999)
+    assert sync("src", "dst", dry_run=True).files_copied == 1
+    device = os.stat(".").st_dev
+    monkeypatch.setattr(file_systems, "_types_of_devices", lambda: {device: "vfat"})
+    assert sync("src", "dst", dry_run=True).files_skipped == 1
+    os.chmod("dst/f", 0o600)  # such a file system has no modes to set
+    assert sync("src", "dst", dry_run=True).actions == ()
+    write("dst/f", b"x", mtime=4_000_000_000)
+    assert sync("src", "dst", dry_run=True).files_copied == 1
+
+
+def test_another_spelling_of_a_name_is_not_purged_where_it_is_the_same_file(place):
+    write("src/name", b"data")
+    sync("src", "dst")
+    os.link("dst/name", "dst/NAME")  # as a file system without case would show it
+    write("dst/Other")
+    assert sync("src", "dst", mirror=True).files_removed == 1
+    assert names("dst") == ["NAME", "name"]
+
+
 # What is selected -----------------------------------------------------------------------------------------------------
 
 
