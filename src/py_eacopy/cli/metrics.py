@@ -2,6 +2,7 @@
 
 import http.server
 import socket
+import socketserver
 import threading
 from typing import Any, Callable, Mapping, Tuple
 
@@ -63,11 +64,7 @@ class MetricsServer:
     """
 
     def __init__(self, host: str, port: int, statistics: Callable[[], Mapping[str, Any]]) -> None:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        # http.server makes the handlers itself, and asks its own class for the family: hence two classes of the moment.
-        server = type("_Server", (http.server.ThreadingHTTPServer,), {"address_family": family, "daemon_threads": True})
-        handler = type("_BoundHandler", (_Handler,), {"statistics": staticmethod(statistics)})
-        self._server: http.server.ThreadingHTTPServer = server((host, port), handler)
+        self._server = _Server(host, port, statistics)
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="eacopy-metrics", daemon=True
@@ -80,8 +77,20 @@ class MetricsServer:
         self._server.server_close()
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, host: str, port: int, statistics: Callable[[], Mapping[str, Any]]) -> None:
+        self.address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        self.statistics = statistics
+        super().__init__((host, port), _Handler)
+
+    def server_bind(self) -> None:
+        socketserver.TCPServer.server_bind(self)  # that of HTTPServer asks for this machine's name, and may wait for it
+
+
 class _Handler(http.server.BaseHTTPRequestHandler):
-    statistics: Callable[[], Mapping[str, Any]]
+    server: _Server
     server_version = "eacopy"
     sys_version = ""
     timeout = 10  # a client that says nothing keeps no thread for longer
@@ -96,7 +105,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.path.partition("?")[0] != "/metrics":
             self.send_error(404, "only /metrics is here")
             return
-        body = text(self.statistics()).encode("utf-8")
+        body = text(self.server.statistics()).encode("utf-8")
         self.send_response(200)
         self.send_header("Content-Type", CONTENT_TYPE)
         self.send_header("Content-Length", str(len(body)))
