@@ -329,6 +329,22 @@ def test_server_that_must_be_there_is_not(syncing, tree, tmp_path):
     assert eacopy("robo", tree, tmp_path / "to2", "/NOSERVER").status == 0
 
 
+@pytest.mark.parametrize("words", [["/NOSERVER"], ["--dry-run"]])
+def test_share_is_not_taken_for_a_directory_of_this_machine(syncing, tree, words):
+    for place in ("//no.host.invalid/share/x", "\\\\no.host.invalid\\share\\x", "eacopy://no.host.invalid/share/x"):
+        done = eacopy("robo", tree, place, *words)
+        assert done.status == 2 and "no.host.invalid" in done.err
+        done = eacopy("robo", place, tree, *words)
+        assert done.status == 2 and words[0] in done.err
+
+
+def test_pulls_leave_nothing_out(server, tmp_path):
+    with pytest.raises(py_eacopy.InvalidArgumentError, match="ignore"):
+        py_eacopy.copy_with_server(
+            "eacopy://127.0.0.1:%d/s/x" % server.port, tmp_path / "x", token="secret", ignore=lambda path, names: []
+        )
+
+
 def test_statistics_of_a_server(server):
     done = eacopy("robo", "--token", "secret", "/STATS", "eacopy://127.0.0.1:%d/s" % server.port)
     assert done.status == 0 and re.search("[0-9]", done.out), done.err

@@ -251,8 +251,26 @@ def test_bash_completes_commands_and_options(tmp_path):
     assert done.stdout.split() == ["--mirror"], done.stderr
 
 
+def test_fish_completes_commands_and_options(tmp_path):
+    if shutil.which("fish") is None:
+        pytest.skip("fish is not installed, so its completion was NOT tested")
+    (tmp_path / "script").write_text(eacopy("completion", "fish").out)
+    program = tmp_path / "eacopy"
+    program.write_text("#!%s\nimport sys\nfrom py_eacopy.cli import main\nsys.exit(main())\n" % sys.executable)
+    program.chmod(0o755)
+    done = subprocess.run(
+        ["fish", "-c", "source %s; complete -C 'eacopy sync --mir'" % (tmp_path / "script")],
+        capture_output=True, encoding="utf-8",
+        env=dict(
+            os.environ, PATH="%s:%s" % (tmp_path, os.environ["PATH"]), PYTHONPATH=os.pathsep.join(sys.path),
+            HOME=str(tmp_path),
+        ),
+    )  # fmt: skip
+    assert done.stdout.split()[:1] == ["--mirror"], done.stderr
+
+
 def test_reader_that_leaves_ends_it_quietly(tree, tmp_path):
-    for number in range(2000):
+    for number in range(500):
         (tree / ("%0200d" % number)).touch()
     done = subprocess.run(
         "%s -c 'import sys; from py_eacopy.cli import main; sys.exit(main())' sync -n %s %s | head -1"

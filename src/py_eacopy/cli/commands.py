@@ -27,6 +27,7 @@ Exit status:
     2  the command line is wrong
     3  nothing could be done (no source, no server...)
   130  stopped by Ctrl-C or SIGTERM
+  141  who read the output was gone
 """
 
 _PATH = click.Path()

@@ -83,9 +83,7 @@ def _copy(plan: Plan, config: Config, token: Optional[str], dry_run: bool, quiet
     if plan.header:
         paper.print(_header(plan))
     with _as_list(plan):
-        copy = _direct(plan, config, json_only)
-        if not dry_run:
-            copy = robo_server.way(plan, token, config, copy)
+        copy = robo_server.way(plan, token, config, _direct(plan, config, json_only), dry_run)
         report, status = perform(lambda control: _with_missing(plan, copy(control), control), output)
     if plan.summary:
         paper.print(["", *summary.lines(report, dry_run)])

@@ -31,13 +31,16 @@ _ONLY_DIRECT = {
 _FILTERS = {"files": "FILE", "exclude_files": "XF", "exclude_dirs": "XD", "max_depth": "LEV"}
 
 
-def way(plan: Plan, token: Optional[str], config: Config, direct: _Copy) -> _Copy:
+def way(plan: Plan, token: Optional[str], config: Config, direct: _Copy, dry_run: bool) -> _Copy:
     """How to copy: through a server where one is asked for, or may be there; else ``direct``.
 
     Raises:
-        click.UsageError: a server is needed that cannot do what the switches say, or nobody knows where it is.
+        click.UsageError: a server is needed that cannot do what the switches say, or nobody knows where it is; or a
+            path is on a server alone, and none may be asked.
     """
-    if plan.server == "never":
+    if plan.server == "never" or dry_run:
+        for path in (plan.source, plan.destination):
+            _check_here(path, config, "--dry-run" if dry_run else "/NOSERVER")
         return direct
     required = plan.server == "required"
     try:
@@ -55,6 +58,13 @@ def way(plan: Plan, token: Optional[str], config: Config, direct: _Copy) -> _Cop
             )
         return direct
     return _through(plan, token, config, direct, place, push=here is None)
+
+
+def _check_here(path: str, config: Config, switch: str) -> None:
+    """Without this, //host/share would be taken for a directory of this machine."""
+    place = on_server(os.fsencode(path), config.path_map)
+    if place is not None and place.local is None:
+        raise click.UsageError("%s: %s can be reached through a server only; mount it" % (switch, text.plain(path)))
 
 
 def _through(
