@@ -90,7 +90,8 @@ eac_server *eac_server_start(const eac_server_options *options, eac_error **erro
 uint16_t eac_server_port(eac_server *server);
 void eac_server_get_statistics(eac_server *server, eac_server_statistics *statistics);
 /* Waits for a line of the log. 1: *level (10 debug, 20 info, 30 warning, 40 error) and *text (valid until the next
- * call) are set. For one thread at a time. */
+ * call) are set. Once the server was stopped nobody waits. For one thread at a
+ * time. */
 int eac_server_wait_log(eac_server *server, int timeout_milliseconds, int *level, const char **text);
 /* Cuts all connections, removes what is unfinished, waits for the threads. The log can still be read. */
 void eac_server_stop(eac_server *server);

@@ -251,6 +251,8 @@ EXTENDED = [
     (messages.Packed(5, 16, b"frame"), "11 00 00 00 30 05 00 00 10 00 00 00 66 72 61 6d 65"),
     (messages.Digest(3, GUID), "1c 00 00 00 31 00 00 00 03 00 00 00 " + GUID.hex()),
     (messages.List_(3, b"d"), "0f 00 00 00 32 00 00 00 03 00 00 00 01 00 64"),
+    (messages.List_(1, b"d", 255), "0f 00 00 00 32 00 00 00 01 ff 00 00 01 00 64"),
+    (messages.Opened(1, 258), "0c 00 00 00 25 00 00 00 01 00 02 01"),
     (messages.Entries([PLAIN]), "31 00 00 00 33 00 00 00 01 00 00 00 " + PLAIN_BYTES),
     (messages.Listed([FAILURE]), "2e 00 00 00 34 00 00 00 01 00 00 00 " + FAILURE_BYTES),
     (

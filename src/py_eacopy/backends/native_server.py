@@ -10,8 +10,8 @@ from .._native import ffi, lib
 from .._server_options import LINK_MODES, ServerOptions
 from .base import RunningServer
 
-# How long the thread of the log waits in the engine before it looks whether the server has been stopped.
-_WAIT_MILLISECONDS = 50
+# How long the thread of the log waits in the engine at a time; a server that stops wakes it.
+_WAIT_MILLISECONDS = 1000
 
 _WHOLE_NUMBERS = (
     "connections",

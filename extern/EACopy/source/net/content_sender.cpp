@@ -8,8 +8,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <functional>
 #include <new>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "../posix/internal.h"
@@ -253,8 +255,9 @@ namespace {
 // The entries and failures of one listing, as they are found.
 class ListingWriter {
  public:
-  ListingWriter(Peer& peer, uint32_t capabilities, bool attributes)
-      : peer_(peer), capabilities_(capabilities), with_attributes_(attributes) {}
+  // `sent` is called after each message that was put into `out`.
+  ListingWriter(std::string& out, std::function<Status()> sent, uint32_t capabilities, bool attributes)
+      : out_(out), sent_(std::move(sent)), capabilities_(capabilities), with_attributes_(attributes) {}
 
   Status Add(const platform::Directory& parent, const char* name, const std::string& path, FileInfo* info,
              bool asked_for) {
@@ -302,12 +305,12 @@ class ListingWriter {
       entry.attributes = attributes_;
       if (!attributes_.empty()) entry.flags |= kEntryAttributes;
     }
-    if (!entries_) entries_.emplace(CountedMessage::Entries(&peer_.out()));
-    PutEntry(&peer_.out(), entry);
+    if (!entries_) entries_.emplace(CountedMessage::Entries(&out_));
+    PutEntry(&out_, entry);
     entries_->Add();
     if (entries_->count() < kEntriesPerMessage && entries_->size() < kMaxEntries) return Status();
     FinishEntries();
-    return peer_.FlushIfLarge();
+    return sent_();
   }
 
   void Fail(const Status& status, std::string_view path) { failures_.emplace_back(status, std::string(path)); }
@@ -315,14 +318,14 @@ class ListingWriter {
   Status Finish() {
     FinishEntries();
     // All of them in one message, as far as it has room.
-    CountedMessage listed = CountedMessage::Listed(&peer_.out());
+    CountedMessage listed = CountedMessage::Listed(&out_);
     for (const auto& [status, path] : failures_) {
       if (listed.size() + path.size() > kMaxMessage - 4096) break;
-      PutError(&peer_.out(), ToErrorView(status, path));
+      PutError(&out_, ToErrorView(status, path));
       listed.Add();
     }
     listed.Finish();
-    return peer_.FlushIfLarge();
+    return sent_();
   }
 
  private:
@@ -331,7 +334,8 @@ class ListingWriter {
     entries_.reset();
   }
 
-  Peer& peer_;
+  std::string& out_;
+  const std::function<Status()> sent_;
   const uint32_t capabilities_;
   const bool with_attributes_;
   std::optional<CountedMessage> entries_;
@@ -344,7 +348,8 @@ class ListingWriter {
 
 Status ContentSender::SendListing(const List& list) {
   const bool attributes = (list.flags & kListAttributes) != 0 && (capabilities_ & kCapabilityAttributes) != 0;
-  ListingWriter writer(peer_, capabilities_, attributes);
+  ListingWriter writer(
+      messages(), [this] { return AfterMessage(); }, capabilities_, attributes);
   const std::string top(list.path);
   FileInfo info;
   OpenDirectory directory;

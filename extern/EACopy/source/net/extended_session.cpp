@@ -19,6 +19,8 @@ constexpr size_t kHelloSize = 4 + 4 + sizeof(Nonce);
 
 Status Denied() { return Status::Of(Kind::kPermissionDenied, Operation::kAuthenticate); }
 
+bool IsLevel(uint8_t level) { return level <= 22 || level == kAdaptive; }
+
 // Whether a client may put this into a Packed, or send it at all once it is set up.
 bool IsOfSetUp(MessageType type) {
   switch (type) {
@@ -127,7 +129,7 @@ Status ExtendedSession::SetUp() {
   status = OpenWorkspace(open);
   if (!status.ok()) return status;
   sender_ = std::make_unique<ContentSender>(context_, peer_, workspace_, capabilities_);
-  EncodeOpened(&peer_.out(), workspace_.is_file() ? Opened::kFile : Opened::kDirectory);
+  EncodeOpened(&peer_.out(), workspace_.is_file() ? Opened::kFile : Opened::kDirectory, workspace_.made());
   return Status();
 }
 
@@ -729,7 +731,7 @@ Status ExtendedSession::HandleFetch(std::string_view payload) {
   uint8_t level = 0;
   if (fetched_) return Violation("a message that was not due");
   if (!TakeFetchHead(&reader, &first, &count, &level)) return Violation("a damaged Fetch");
-  if (level > 22 && level != kAdaptive) return Violation("a level that zstd does not have");
+  if (!IsLevel(level)) return Violation("a level that zstd does not have");
   if (uint64_t{first} + count > UINT32_MAX) return Violation("an index that is too large");
   std::vector<std::string_view> paths;
   for (uint32_t i = 0; i < count; ++i) {
@@ -751,7 +753,7 @@ Status ExtendedSession::HandleFetchDelta(std::string_view payload) {
   FetchDelta fetch;
   if ((capabilities_ & kCapabilityDelta) == 0 || fetched_) return Violation("a message that was not due");
   if (!DecodeFetchDelta(payload, &fetch)) return Violation("a damaged FetchDelta");
-  if (fetch.level > 22 && fetch.level != kAdaptive) return Violation("a level that zstd does not have");
+  if (!IsLevel(fetch.level)) return Violation("a level that zstd does not have");
   fetched_ = FetchedDelta{fetch.index, fetch.level, std::string(fetch.path), nullptr};
   return Status();
 }
@@ -774,8 +776,10 @@ Status ExtendedSession::HandleList(std::string_view payload) {
   List list;
   if (!DecodeList(payload, &list)) return Violation("a damaged List");
   if (fetched_) return Violation("a message that was not due");
+  if (!IsLevel(list.level)) return Violation("a level that zstd does not have");
   FinishResults();
-  return sender_->SendListing(list);
+  Status status = sender_->SetLevel(list.level);
+  return status.ok() ? sender_->SendListing(list) : status;
 }
 
 }  // namespace net

@@ -134,10 +134,11 @@ void EncodeOpen(std::string* out, const Open& open) {
   EndMessage(out, begin);
 }
 
-void EncodeOpened(std::string* out, Opened what) {
+void EncodeOpened(std::string* out, Opened what, size_t made) {
   const size_t begin = BeginMessage(out, MessageType::kOpened);
   out->push_back(static_cast<char>(what));
-  PutZeros(out, 3);
+  PutZeros(out, 1);
+  PutNumber(out, static_cast<uint16_t>(std::min<size_t>(made, UINT16_MAX)));
   EndMessage(out, begin);
 }
 
@@ -217,7 +218,8 @@ void EncodeDigest(std::string* out, const DigestMessage& digest) {
 void EncodeList(std::string* out, const List& list) {
   const size_t begin = BeginMessage(out, MessageType::kList);
   out->push_back(static_cast<char>(list.flags));
-  PutZeros(out, 3);
+  out->push_back(static_cast<char>(list.level));
+  PutZeros(out, 2);
   PutString16(out, list.path);
   EndMessage(out, begin);
 }
@@ -415,10 +417,12 @@ bool DecodeOpen(std::string_view payload, Open* out) {
   return reader.complete();
 }
 
-bool DecodeOpened(std::string_view payload, Opened* out) {
+bool DecodeOpened(std::string_view payload, Opened* out, uint32_t* made) {
   Reader reader(payload);
   const uint8_t what = reader.Take<uint8_t>();
-  reader.Skip(3);
+  reader.Skip(1);
+  const uint16_t count = reader.Take<uint16_t>();
+  if (made != nullptr) *made = count;
   if (what != Number(Opened::kFile) && what != Number(Opened::kDirectory)) return false;
   *out = static_cast<Opened>(what);
   return reader.complete();
@@ -495,7 +499,8 @@ bool DecodeDigest(std::string_view payload, DigestMessage* out) {
 bool DecodeList(std::string_view payload, List* out) {
   Reader reader(payload);
   out->flags = reader.Take<uint8_t>();
-  reader.Skip(3);
+  out->level = reader.Take<uint8_t>();
+  reader.Skip(2);
   out->path = reader.String16();
   return reader.complete();
 }

@@ -199,6 +199,7 @@ enum ListFlags : uint8_t { kListRecursive = 1, kListAttributes = 2 };
 
 struct List {
   uint8_t flags = 0;
+  uint8_t level = 0;  // as in Fetch
   std::string_view path;
 };
 
@@ -243,7 +244,8 @@ void EncodeHello(std::string* out, const Hello& hello);
 void EncodeWelcome(std::string* out, const Hello& welcome);
 void EncodeProof(std::string* out, MessageType type, const Sha256Digest& proof);  // kProof or kProofAccepted
 void EncodeOpen(std::string* out, const Open& open);
-void EncodeOpened(std::string* out, Opened what);
+// `made`: how many directories had to be made for it.
+void EncodeOpened(std::string* out, Opened what, size_t made = 0);
 void EncodeProve(std::string* out, const Prove& prove);
 void EncodeSecret(std::string* out, const Secret& secret);
 // Everything of a Body but its content: `content_size` bytes must follow, from wherever they are.
@@ -305,7 +307,7 @@ bool DecodeHello(std::string_view payload, Hello* out);
 bool DecodeWelcome(std::string_view payload, Hello* out);
 bool DecodeProof(std::string_view payload, Sha256Digest* out);
 bool DecodeOpen(std::string_view payload, Open* out);
-bool DecodeOpened(std::string_view payload, Opened* out);
+bool DecodeOpened(std::string_view payload, Opened* out, uint32_t* made = nullptr);
 bool DecodeProve(std::string_view payload, Prove* out);
 bool DecodeSecret(std::string_view payload, Secret* out);
 bool DecodeBody(std::string_view payload, Body* out);

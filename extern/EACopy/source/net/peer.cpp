@@ -65,14 +65,14 @@ Status Peer::Wait(size_t size, bool between) {
   Outside outside(context_.gate);
   Patience patience;
   patience.cancelled = &context_.stopping;
-  patience.silence = kSilence;
-  if (between) {
-    const double seconds = std::min(std::max(context_.options.idle_timeout, 0.001), 1e6);
-    patience.silence = std::chrono::milliseconds(static_cast<int64_t>(std::ceil(seconds * 1000)));
-    Status status = inbox_.Fill(socket_, inbox_.size() + 1, patience);
+  const double seconds = std::min(std::max(context_.options.idle_timeout, 0.001), 1e6);
+  const std::chrono::milliseconds idle(static_cast<int64_t>(std::ceil(seconds * 1000)));
+  if (between && inbox_.size() == 0) {
+    patience.silence = idle;
+    Status status = inbox_.Fill(socket_, 1, patience);
     if (!status.ok()) return status;
-    patience.silence = kSilence;
   }
+  patience.silence = std::min<std::chrono::milliseconds>(idle, kSilence);
   // Memory grows with what has come, not with what was announced.
   while (inbox_.size() < size) {
     Status status = inbox_.Fill(socket_, std::min(size, std::max(2 * inbox_.size(), kReceive)), patience);

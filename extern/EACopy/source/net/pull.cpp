@@ -197,6 +197,7 @@ void PullLane::Run() {
 
 void PullLane::AskForListing() {
   List list;
+  list.level = Level();
   if (state_.tree) list.flags |= kListRecursive;
   if (options_.metadata == Metadata::kStat) list.flags |= kListAttributes;
   std::string name = remote_.remote.directory;

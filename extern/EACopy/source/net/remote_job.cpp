@@ -198,6 +198,7 @@ Status RemoteJob::Connect(Worker& worker, uint32_t index, const std::string& net
     }
     return WhileConnecting(status);
   }
+  WorkerCounters::Add(worker.counters->directories_created, session.made);
   *out = std::move(session);
   return Status();
 }
@@ -324,7 +325,8 @@ Status RemoteJob::SetUpExtended(Session* session, uint32_t index, std::string tr
   }
   if (HungUp(status) && (proving || open.secret != Secret{})) return NotProved();
   if (!status.ok()) return status;
-  if (message.type != MessageType::kOpened || !DecodeOpened(message.payload, &session->what)) return Violation();
+  if (message.type != MessageType::kOpened || !DecodeOpened(message.payload, &session->what, &session->made))
+    return Violation();
   if ((session->capabilities & kCapabilityZstd) != 0) channel.UseZstd(remote.push ? remote.level : 0);
   return Status();
 }

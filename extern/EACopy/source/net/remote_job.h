@@ -29,6 +29,7 @@ struct Session {
   uint32_t capabilities = 0;  // of both sides
   uint32_t advised = 1;       // how many connections the server wants at most
   Opened what = Opened::kDirectory;
+  uint32_t made = 0;  // directories, for it
 };
 
 class RemoteJob {

@@ -128,6 +128,7 @@ void Server::Impl::Stop() {
     SaveHistory(true);
     context_.log.Write(Log::kInfo, "stopped");
   }
+  context_.log.Close();
 }
 
 void Server::Impl::Listen() {

@@ -25,11 +25,20 @@ void Log::Write(Level level, std::string text) {
 
 bool Log::Wait(std::chrono::milliseconds wait, int* level, std::string* text) {
   std::unique_lock<std::mutex> lock(mutex_);
-  if (!written_.wait_for(lock, wait, [&] { return !lines_.empty(); })) return false;
+  written_.wait_for(lock, wait, [&] { return !lines_.empty() || closed_; });
+  if (lines_.empty()) return false;
   *level = lines_.front().first;
   *text = std::move(lines_.front().second);
   lines_.pop_front();
   return true;
+}
+
+void Log::Close() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    closed_ = true;
+  }
+  written_.notify_all();
 }
 
 void Gate::Enter() {

@@ -46,11 +46,14 @@ class Log {
 
   void Write(Level level, std::string text);
   bool Wait(std::chrono::milliseconds wait, int* level, std::string* text);
+  // Nothing more will be written: nobody waits any longer.
+  void Close();
 
  private:
   std::mutex mutex_;
   std::condition_variable written_;
   std::deque<std::pair<Level, std::string>> lines_;
+  bool closed_ = false;
 };
 
 // Lets so many threads work at a time. A permit is held while a request is worked on, never while waiting for the

@@ -29,6 +29,8 @@ class Workspace {
   // Puts the security file into the directory. What Make made is removed with Abandon.
   Status AddSecurityFile(SecurityFile* file);
   void AbandonDirectories();
+  // How many directories Make made.
+  size_t made() const { return made_.size(); }
 
   bool found() const { return directories_ != nullptr; }
   const Place& place() const { return place_; }

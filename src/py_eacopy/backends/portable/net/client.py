@@ -191,6 +191,7 @@ class Connector:
         self._lock = threading.Lock()
         self._open = 0
         self._secret = _NO_SECRET
+        self.directories_made = 0  # by the server, for what it was asked to open
 
     def connect(self, index: int) -> Session:
         """Opens a connection. One that speaks plain v20 has no directory yet: see :meth:`enter`.
@@ -306,6 +307,8 @@ class Connector:
         if not isinstance(answer, messages.Opened):
             raise violation("it did not open what it was asked for")
         session.is_directory = answer.what == messages.IS_DIRECTORY
+        with self._lock:
+            self.directories_made += answer.made
         if session.capabilities & messages.CAN_ZSTD and remote.push:
             session.channel.level = LevelControl(remote.level)
 

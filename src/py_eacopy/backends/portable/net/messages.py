@@ -131,6 +131,7 @@ class Open(NamedTuple):
 
 class Opened(NamedTuple):
     what: int
+    made: int = 0  # directories, for it
 
 
 class Prove(NamedTuple):
@@ -197,6 +198,7 @@ class Digest(NamedTuple):
 class List_(NamedTuple):
     flags: int
     path: bytes
+    level: int = 0  # as in Fetch
 
 
 class Entries(NamedTuple):
@@ -257,7 +259,8 @@ _BEGIN = struct.Struct("<I4xqQ")
 _END = struct.Struct("<IB3x")
 _DIGEST = struct.Struct("<I16s")
 _FETCH = struct.Struct("<IIB3x")
-_FLAGS = struct.Struct("<B3x")
+_OPENED = struct.Struct("<BxH")
+_LIST = struct.Struct("<BB2x")
 _U16, _U32, _TWO_U32, _U64 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<II"), struct.Struct("<Q")
 _U16_MAXIMUM = 0xFFFF
 
@@ -340,7 +343,7 @@ _ENCODERS: Dict[type, Callable[..., _Parts]] = {
     Proof: lambda m: (PROOF, (m.proof,)),
     ProofAccepted: lambda m: (PROOF_ACCEPTED, (m.proof,)),
     Open: lambda m: (OPEN, (_OPEN.pack(m.connection_index, m.secret, m.flags), _string(m.directory))),
-    Opened: lambda m: (OPENED, (_FLAGS.pack(m.what),)),
+    Opened: lambda m: (OPENED, (_OPENED.pack(m.what, min(m.made, 0xFFFF)),)),
     Prove: lambda m: (PROVE, (m.guid, _string(m.path))),
     Secret: lambda m: (SECRET, (m.secret,)),
     Offer: lambda m: (OFFER, (_TWO_U32.pack(m.first, len(m.entries)), *map(encode_entry, m.entries))),
@@ -353,7 +356,7 @@ _ENCODERS: Dict[type, Callable[..., _Parts]] = {
     Abandon: lambda m: (ABANDON, (_U32.pack(m.number), _error(m.error))),
     Packed: lambda m: (PACKED, (_U32.pack(m.size), m.frame)),
     Digest: lambda m: (DIGEST, (_DIGEST.pack(*m),)),
-    List_: lambda m: (LIST, (_FLAGS.pack(m.flags), _string(m.path))),
+    List_: lambda m: (LIST, (_LIST.pack(m.flags, m.level), _string(m.path))),
     Entries: lambda m: (ENTRIES, (_U32.pack(len(m.entries)), *map(encode_entry, m.entries))),
     Listed: lambda m: (LISTED, (_U32.pack(len(m.failures)), *map(_error, m.failures))),
     Fetch: lambda m: (FETCH, (_FETCH.pack(m.first, len(m.paths), m.level), *map(_string, m.paths))),
@@ -464,6 +467,10 @@ class _Reader:
         first = self.number(_U32)
         return Offer(first, self.entries())
 
+    def listing(self) -> List_:
+        flags, level = self.unpack(_LIST)
+        return List_(flags, self.string(), level)
+
     def fetch(self) -> Fetch:
         first, count, level = self.unpack(_FETCH)
         if 2 * count > len(self.data) - self.offset:
@@ -494,7 +501,7 @@ _DECODERS: Dict[int, Callable[[_Reader], Message]] = {
     PROOF: lambda r: Proof(r.take(PROOF_SIZE)),
     PROOF_ACCEPTED: lambda r: ProofAccepted(r.take(PROOF_SIZE)),
     OPEN: _Reader.open,
-    OPENED: lambda r: Opened(r.number(_FLAGS)),
+    OPENED: lambda r: Opened(*r.unpack(_OPENED)),
     PROVE: lambda r: Prove(r.take(GUID_SIZE), r.string()),
     SECRET: lambda r: Secret(r.take(SECRET_SIZE)),
     OFFER: _Reader.offer,
@@ -507,7 +514,7 @@ _DECODERS: Dict[int, Callable[[_Reader], Message]] = {
     ABANDON: lambda r: Abandon(r.number(_U32), r.error()),
     PACKED: lambda r: Packed(0, r.number(_U32), r.rest()),
     DIGEST: lambda r: Digest(r.number(_U32), r.take(DIGEST_SIZE)),
-    LIST: lambda r: List_(r.number(_FLAGS), r.string()),
+    LIST: _Reader.listing,
     ENTRIES: lambda r: Entries(r.entries()),
     LISTED: lambda r: Listed([r.error() for _ in range(r.count(_ERROR.size + 4))]),
     FETCH: _Reader.fetch,

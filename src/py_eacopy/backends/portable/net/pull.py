@@ -127,7 +127,7 @@ def pull(tally: Tally, connector: Connector, session: Session) -> Session:
     """Pulls the job's item over an extended session. Returns the session that is open then."""
     landing = Landing(tally)
     transfer = Pull(tally, connector, session)
-    session, wanted = transfer.patiently(session, lambda session: _list(tally, session, landing))
+    session, wanted = transfer.patiently(session, lambda session: _list(tally, session, landing, transfer.level))
     deciding = tally.job.make_tally()
     deciding.files_found, deciding.bytes_found = len(wanted), sum(item.size for item in wanted)
     session = transfer.work(session, to_fetch(deciding, wanted))
@@ -136,7 +136,7 @@ def pull(tally: Tally, connector: Connector, session: Session) -> Session:
     return session
 
 
-def _list(tally: Tally, session: Session, landing: Landing) -> List[Wanted]:
+def _list(tally: Tally, session: Session, landing: Landing, level: int) -> List[Wanted]:
     """Asks what there is, makes the directories, and returns the rest."""
     job = tally.job
     flags = messages.LIST_RECURSIVE if session.is_directory else 0
@@ -148,7 +148,7 @@ def _list(tally: Tally, session: Session, landing: Landing) -> List[Wanted]:
         landing.open_root(job.destination)
     else:
         own_name = place_of_file(landing, job.destination, own_name)
-    session.put(messages.List_(flags, path))
+    session.put(messages.List_(flags, path, level))
     session.flush()
     wanted: List[Wanted] = []
     while True:

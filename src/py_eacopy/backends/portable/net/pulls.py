@@ -63,6 +63,7 @@ class Pulls:
         if isinstance(message, Fetch):
             self._fetch(message)
         elif isinstance(message, List_):
+            self._set_level(message.level)
             Lister(self._channel, self._service, self._directories, self._place, message, self._capabilities).run()
         else:
             return False
@@ -70,12 +71,7 @@ class Pulls:
 
     def _fetch(self, message: Fetch) -> None:
         place = self._place
-        if message.level != self._level and self._capabilities & messages.CAN_ZSTD:
-            if message.level > zstd.LEVEL_MAXIMUM and message.level != messages.LEVEL_AUTO:
-                raise ProtocolError("the unknown level %d" % message.level)
-            self._channel.flush()
-            self._level = message.level
-            self._channel.level = LevelControl(AUTO if message.level == messages.LEVEL_AUTO else message.level)
+        self._set_level(message.level)
         for number, path in enumerate(message.paths, message.first):
             self._monitor.check()
             try:
@@ -85,6 +81,14 @@ class Pulls:
                 cause = failure.cause if isinstance(failure, _ReadFailure) else failure
                 self._service.statistics.count("errors")
                 self._channel.put(Abandon(number, error_of(self._monitor, cause, path)))
+
+    def _set_level(self, level: int) -> None:
+        if level > zstd.LEVEL_MAXIMUM and level != messages.LEVEL_AUTO:
+            raise ProtocolError("the unknown level %d" % level)
+        if level != self._level and self._capabilities & messages.CAN_ZSTD:
+            self._channel.flush()
+            self._level = level
+            self._channel.level = LevelControl(AUTO if level == messages.LEVEL_AUTO else level)
 
     def _send_file(self, place: Place, number: int, path: bytes) -> None:
         try:

@@ -400,7 +400,8 @@ class PushLane(Lane[Entry]):
     def _count(self, code: int, offered: _Offered) -> None:
         tally, entry = self._tally, offered.entry
         if entry.kind == DIRECTORY:
-            tally.directories_created += code == Code.MADE and not entry.final
+            # That the root was made was told when it was opened.
+            tally.directories_created += code == Code.MADE and not entry.final and entry.path != ""
         elif entry.kind == LINK:
             tally.symlinks_copied += code == Code.MADE
         else:

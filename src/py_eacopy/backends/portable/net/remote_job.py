@@ -107,6 +107,7 @@ class RemoteJob(Coordinator):
                 session = (push_plainly if self.remote.push else pull_plainly)(tally, connector, session)
             session.say_goodbye()
         finally:
+            tally.directories_created += connector.directories_made
             connector.close(session)
 
     # For any thread --------------------------------------------------------------------------------------------

@@ -193,7 +193,7 @@ class Session:
             self._pushes = Pushes(self._service, *common, is_owner=self._secret is not None)
             if self._service.shares.whole_file_system:
                 self._service.sweep_later(place)
-        self._channel.put(Opened(what))
+        self._channel.put(Opened(what, len(made)))
 
     def _find(self, message: Open) -> Tuple[Place, int, List[bytes]]:
         """The session's directory, what was asked for, and the directories that had to be made."""
