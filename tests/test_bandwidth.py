@@ -62,6 +62,18 @@ def test_all_threads_share_one_limit(backend, tmp_path, threads):
     assert took >= AT_LEAST
 
 
+def test_sync_is_limited(backend, tmp_path):
+    if "sync" not in py_eacopy.backend_info().capabilities:
+        pytest.skip("the %s backend has no sync" % backend)
+    (tmp_path / "tree").mkdir()
+    for number in range(4):
+        (tmp_path / "tree" / str(number)).write_bytes(os.urandom(SIZE // 4))
+    took, report = seconds(py_eacopy.sync, tmp_path / "tree", tmp_path / "copy", config=limited())
+    assert report.files_copied == 4 and took >= AT_LEAST
+    report = py_eacopy.sync(tmp_path / "tree", tmp_path / "copy", config=limited())
+    assert report.files_skipped == 4 and report.bytes_copied == 0
+
+
 def test_small_file_is_limited_too(backend, tmp_path):
     (tmp_path / "small").write_bytes(b"x" * 20_000)
     config = Config(bandwidth_limit=1 << 16, reflink="never")

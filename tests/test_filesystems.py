@@ -211,6 +211,16 @@ def test_a_copy_shares_its_extents_where_the_file_system_can(mounts, call, kind,
 
 
 @pytest.mark.parametrize("kind", CLONING)
+def test_a_clone_moves_no_bytes_and_so_is_not_limited(mounts, call, kind):
+    place = mounts.shared(kind)
+    data = trees.make_bytes(4 << 20)
+    trees.write(join(place, "file"), data)
+    outcome = call("copyfile", join(place, "file"), join(place, "copy"), config={"bandwidth_limit": 1024})
+    assert outcome.error is None, outcome  # moving the bytes would take more than an hour
+    assert trees.read(join(place, "copy")) == data and trees.shared_bytes(join(place, "copy")) == len(data)
+
+
+@pytest.mark.parametrize("kind", CLONING)
 @pytest.mark.parametrize("function", ["copyfile", "copytree"])
 @pytest.mark.parametrize("atomic", [False, True], ids=["in place", "atomic"])
 def test_reflink_never_shares_no_extent(mounts, call, kind, function, atomic):
