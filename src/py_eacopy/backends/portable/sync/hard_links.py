@@ -19,6 +19,7 @@ class _File:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.done = False
+        self.seen = 0
         self.directory: Optional[Directory] = None
         self.name = ""
         self.path = ""
@@ -37,7 +38,11 @@ class HardLinks:
     ) -> bool:
         """As :func:`files.bring`: the first name is brought up to date, the others become names of the same file."""
         with self._lock:
-            file = self._files.setdefault((info.st_dev, info.st_ino), _File())
+            key = (info.st_dev, info.st_ino)
+            file = self._files.setdefault(key, _File())
+            file.seen += 1
+            if file.seen == info.st_nlink:  # this is the last name
+                del self._files[key]
         with file.lock:  # whoever holds it waits for nobody
             if file.done:
                 return self._bring_other(worker, place, name, info, exists, file, follow)

@@ -273,7 +273,9 @@ class SyncTree(Tree):
             try:
                 descriptor = cache.pin(parent.target)
                 try:
-                    os.mkdir(parent.target.prefix + name, dir_fd=descriptor)
+                    # Never more open than the source, not even while it is filled.
+                    mode = stat.S_IMODE(node.info.st_mode) & 0o777 | stat.S_IRWXU
+                    os.mkdir(parent.target.prefix + name, mode, dir_fd=descriptor)
                 except FileExistsError:
                     made = False
             finally:

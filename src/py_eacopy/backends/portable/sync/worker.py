@@ -5,8 +5,9 @@ import os
 import stat
 from typing import TYPE_CHECKING, Dict, Optional
 
-from ...._errors import ErrorKind, Operation
+from ...._errors import DestinationState, ErrorKind, Operation
 from ...._report import SyncAction
+from ..destination import exists
 from ..directory import Directory
 from ..failure import CopyFailure
 from ..file_copy import FileCopier
@@ -58,16 +59,21 @@ class SyncWorker(Worker):
 
     def lose(self, place: Place, name: str, error: OSError, operation: Optional[Operation] = None) -> bool:
         """Tells of a file that failed. Returns False."""
-        number = error.errno or 0
-        self.fail(CopyFailure(number, operation or self.operation), *place.paths(name), root=place.root)
+        failure = CopyFailure(error.errno or 0, operation or self.operation, state=_state(place, name))
+        self.fail(failure, *place.paths(name), root=place.root)
         return False
 
     def refuse_mismatch(self, place: Place, name: str, number: int, text: str) -> bool:
         """Tells of a file or directory that something is in the way of. Returns False."""
         kind = ErrorKind.DESTINATION_EXISTS
-        failure = CopyFailure(number, Operation.OPEN_DESTINATION, kind=kind, text=text)
+        failure = CopyFailure(number, Operation.OPEN_DESTINATION, state=DestinationState.OLD, kind=kind, text=text)
         self.fail(failure, *place.paths(name), root=place.root)
         return False
+
+
+def _state(place: Place, name: str) -> DestinationState:
+    there = exists(place.target_directory, place.target_prefix + name)
+    return DestinationState.OLD if there else DestinationState.ABSENT
 
 
 def look(directory: Optional[int], name: str) -> Optional[os.stat_result]:
