@@ -879,6 +879,15 @@ def test_the_class_has_it(place):
             eac.sync("src", "dst", mirorr=True)
 
 
+def test_the_backend_is_picked_by_what_it_can(place):
+    make_tree("src")
+    config = py_eacopy.Config(backend="auto")
+    report = sync("src", "dst", config=config)
+    assert report.files_copied == 4
+    capable = "sync" in py_eacopy.backend_info(config=config).capabilities
+    assert report.backend == (py_eacopy.backend_info(config=config).name if capable else "portable")
+
+
 def test_its_keywords_are_those_that_are_passed_on():
     from py_eacopy import _sync
 

@@ -169,7 +169,7 @@ def test_killed_anywhere_and_run_again(backend, tmp_path):
                 assert what[2:] in versions, path
         report = py_eacopy.sync(source, target, mirror=True, hard_links=True)
         assert report.ok and comparable(target) == comparable(source)
-    assert killed
+    assert killed >= KILLS // 3
 
 
 def walk(root):
