@@ -525,7 +525,7 @@ Status ExtendedSession::ChooseDelta(uint32_t index, const Wanted& wanted, const 
     // What was told of a file that could not be read to its end is of no use to the client.
     if (status.ok()) *code = ResultCode::kSendDelta;
   }
-  if (*code != ResultCode::kSend) older_.emplace(index, std::move(older));
+  if (*code != ResultCode::kSend) older_.emplace(index, Older{std::move(older), has_reference});
   return Status();
 }
 
@@ -628,7 +628,8 @@ Status ExtendedSession::HandleBegin(std::string_view payload) {
   arriving_ = begin.index;
   arriving_size_ = begin.size;
   const auto older = older_.find(begin.index);
-  if (older != older_.end()) delta_ = std::make_unique<DeltaArrival>(*arrival_, older->second);
+  if (older != older_.end())
+    delta_ = std::make_unique<DeltaArrival>(*arrival_, older->second.version, older->second.patch);
   return Status();
 }
 
@@ -668,7 +669,8 @@ Status ExtendedSession::HandleEnd(std::string_view payload) {
   if (!arrival_) return Violation("the end of a file that has not begun");
   const bool by_delta = delta_ && delta_->used();
   if (by_delta) {
-    if (arrival_->size() != arriving_size_ || arrival_->crc() != end.crc) delta_->Fail();
+    const bool right = delta_->IsComplete() && arrival_->size() == arriving_size_ && arrival_->crc() == end.crc;
+    if (!right) delta_->Fail();
   } else {
     if (arrival_->size() != arriving_size_) return Violation("less content than was announced");
     if (arrival_->crc() != end.crc) return Violation("content with another checksum");

@@ -115,8 +115,12 @@ class ExtendedSession {
   std::unique_ptr<Arrival> arrival_;  // between Begin and End
   uint32_t arriving_ = 0;
   uint64_t arriving_size_ = 0;
-  std::unordered_map<uint32_t, OlderVersion> older_;  // of files that may come as a delta
-  std::unique_ptr<DeltaArrival> delta_;               // between Begin and End of such a file
+  struct Older {
+    OlderVersion version;
+    bool patch = false;  // that is what the client was asked for
+  };
+  std::unordered_map<uint32_t, Older> older_;  // of files that may come as a delta
+  std::unique_ptr<DeltaArrival> delta_;        // between Begin and End of such a file
 
   // A file that was asked for as a delta, until all signatures of what the client has are there.
   struct FetchedDelta {

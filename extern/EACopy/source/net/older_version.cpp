@@ -158,7 +158,8 @@ void DeltaArrival::Fail() {
 }
 
 bool DeltaArrival::Reuse(const net::Reuse& reuse, const std::atomic<bool>& stopping) {
-  if (reuse.length == 0 || reuse.offset > older_.size() || reuse.length > older_.size() - reuse.offset) return false;
+  if (by_patch_ || reuse.length == 0 || reuse.offset > older_.size() || reuse.length > older_.size() - reuse.offset)
+    return false;
   used_ = true;
   if (!buffer_) buffer_.reset(new char[kPiece]);
   for (uint64_t done = 0; done < reuse.length;) {
@@ -181,17 +182,31 @@ bool DeltaArrival::Reuse(const net::Reuse& reuse, const std::atomic<bool>& stopp
   return true;
 }
 
+// Refuses what cannot be right before memory is taken for it.
+bool DeltaArrival::BeginPatch(uint64_t size, const std::atomic<bool>& stopping) {
+  delta::FrameHeader header;
+  if (!delta::ReadFrameHeader(head_, &header) || header.dictionary != 0 || !header.has_checksum ||
+      !header.has_content_size || header.content_size != size || older_.size() > kMostPatched || size > kMostPatched) {
+    return false;
+  }
+  frame_ = std::make_unique<delta::FrameReader>();
+  return older_.Read(&stopping, &prefix_).ok() && frame_->Begin(prefix_, std::max<uint64_t>(prefix_.size(), size));
+}
+
 bool DeltaArrival::Patch(std::string_view bytes, uint64_t size, const std::atomic<bool>& stopping) {
+  if (!by_patch_) return false;
   used_ = true;
   if (failed_) return true;
   if (ended_) return bytes.empty();
   if (!frame_) {
-    frame_ = std::make_unique<delta::FrameReader>();
-    if (older_.size() > kMostPatched || size > kMostPatched) return false;
-    if (!older_.Read(&stopping, &prefix_).ok() || !frame_->Begin(prefix_, std::max<uint64_t>(prefix_.size(), size))) {
+    delta::FrameHeader header;
+    head_.append(bytes);
+    if (head_.size() < delta::kFrameHeaderMaximum && !delta::ReadFrameHeader(head_, &header)) return true;
+    if (!BeginPatch(size, stopping)) {
       Fail();
       return true;
     }
+    bytes = head_;
   }
   do {
     if (Stops(&stopping) || !frame_->Take(&bytes, kPiece, &content_, &ended_) ||
@@ -201,7 +216,10 @@ bool DeltaArrival::Patch(std::string_view bytes, uint64_t size, const std::atomi
     }
     arrival_.Write(content_);
   } while (!ended_ && (!bytes.empty() || content_.size() == kPiece));
-  if (!ended_) return true;
+  if (!ended_) {
+    if (!head_.empty()) head_ = std::string();
+    return true;
+  }
   frame_.reset();
   prefix_ = std::string();
   return bytes.empty();

@@ -60,12 +60,16 @@ bool AddSignatures(const SignaturesMessage& message, std::unique_ptr<delta::Sign
 // kDeltaCopy, as a sum that is wrong at the end does: the content can be sent as it is then.
 class DeltaArrival {
  public:
-  DeltaArrival(Arrival& arrival, const OlderVersion& older) : arrival_(arrival), older_(older) {}
+  // `by_patch`: that is what was asked for, and nothing else may come then, nor otherwise.
+  DeltaArrival(Arrival& arrival, const OlderVersion& older, bool by_patch)
+      : arrival_(arrival), older_(older), by_patch_(by_patch) {}
 
   // False: it is not in the older version. Takes up what is there again and again until `stopping`.
   bool Reuse(const net::Reuse& reuse, const std::atomic<bool>& stopping);
   // A part of a patch for `size` bytes. False: more follows than a patch for so many.
   bool Patch(std::string_view bytes, uint64_t size, const std::atomic<bool>& stopping);
+  // Nothing more comes. False: what came is not complete.
+  bool IsComplete() const { return ended_ || !by_patch_ || !used_; }
   // What arrived is not what was sent.
   void Fail();
   // Whether anything of the older version is in it, so that this may be why it is wrong.
@@ -75,10 +79,14 @@ class DeltaArrival {
   uint64_t reused() const { return reused_; }
 
  private:
+  bool BeginPatch(uint64_t size, const std::atomic<bool>& stopping);
+
   Arrival& arrival_;
   const OlderVersion& older_;
+  const bool by_patch_;
   uint64_t reused_ = 0;
   std::unique_ptr<char[]> buffer_;
+  std::string head_;  // of the patch, until it can be read
   std::string prefix_;
   std::unique_ptr<delta::FrameReader> frame_;
   std::string content_;

@@ -340,7 +340,7 @@ Status PullLane::Handle(const Message& message) {
       if (!status.ok()) return status;
       StartFile(begin.mtime, begin.size);
       const auto older = older_.find(begin.index);
-      if (older != older_.end()) delta_ = std::make_unique<DeltaArrival>(*arrival_, older->second);
+      if (older != older_.end()) delta_ = std::make_unique<DeltaArrival>(*arrival_, older->second, false);
       return Status();
     }
     case MessageType::kReuse: {
@@ -369,8 +369,8 @@ Status PullLane::Handle(const Message& message) {
     case MessageType::kEnd: {
       End end;
       if (!DecodeEnd(message.payload, &end)) return Violation();
-      if (!arrival_ || arrival_->size() != size_) return Violation();
-      if (arrival_->crc() != end.crc) {
+      if (!arrival_) return Violation();
+      if (arrival_->size() != size_ || arrival_->crc() != end.crc) {
         if (!delta_ || !delta_->used()) return Violation();
         delta_->Fail();
       }
@@ -650,6 +650,11 @@ void PullLane::NextFile() {
 void Pull(RemoteJob& remote, Worker& worker, Session first) {
   PullState state(remote);
   state.tree = first.what == Opened::kDirectory;
+  if (state.tree && !remote.remote.reference.empty()) {
+    remote.FailWhole(worker, Status::Of(Kind::kInvalidArgument, Operation::kOpenReference, EINVAL),
+                     "a reference goes with one file");
+    return;
+  }
   state.most_lanes = std::max(1u, std::min(remote.job.options().thread_count, first.advised));
   uint64_t made = 0;
   const Status status = state.tree ? state.local.OpenTree(remote.destination(), &made)
