@@ -1,6 +1,7 @@
 """Both dialects as bytes, in the portable backend: every message against bytes written out by hand from the description
 of its fields; and what is below the messages, packing and the limits of time."""
 
+import hashlib
 import os
 import socket
 import struct
@@ -10,6 +11,7 @@ import zlib
 
 import pytest
 
+from py_eacopy.backends.portable.delta.signatures import signature_of
 from py_eacopy.backends.portable.net import messages, wire, zstd
 from py_eacopy.backends.portable.net.channel import Channel
 from py_eacopy.backends.portable.net.connection import Connection, ConnectionEnded, PeerSilent
@@ -213,6 +215,10 @@ TAGGED_BYTES = (
     "02 03 00 00 ed 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 "
     "02 00 06 00 75 73 65 72 2e 78 02 00 00 00 00 01 01 00 79 00 00 00 00"
 )
+KNOWN = PLAIN._replace(flags=64 | 128, reference=messages.Reference(258, GUID))
+KNOWN_BYTES = PLAIN_BYTES.replace("01 04", "01 c0", 1) + " 02 01 00 00 00 00 00 00 " + GUID.hex()
+#: The signature of b"hello" with the salt 5: its Adler-32, and what the MD5 of b"\5\0\0\0hello" begins with.
+SIGNATURE = bytes.fromhex("15 02 2c 06") + hashlib.md5(b"\5\0\0\0hello").digest()[:8]
 EXTENDED = [
     (messages.Hello(1, 15, NONCE), "30 00 00 00 20 00 00 00 01 00 00 00 0f 00 00 00 " + NONCE.hex()),
     (
@@ -260,12 +266,25 @@ EXTENDED = [
         "19 00 00 00 35 00 00 00 09 00 00 00 02 00 00 00 ff 00 00 00 01 00 61 00 00",
     ),
     (messages.Goodbye(FAILURE), "2a 00 00 00 36 00 00 00 " + FAILURE_BYTES),
+    (messages.Offer(7, [KNOWN]), "4d 00 00 00 28 00 00 00 07 00 00 00 01 00 00 00 " + KNOWN_BYTES),
+    (
+        messages.Results([Result(1, 6), Result(2, 7)]),
+        "16 00 00 00 29 00 00 00 02 00 00 00 01 00 00 00 06 02 00 00 00 07",
+    ),
+    (
+        messages.Signatures(3, 1024, (1 << 32) + 5, 5, 258, SIGNATURE),
+        "2c 00 00 00 40 00 00 00 03 00 00 00 00 04 00 00 05 00 00 00 01 00 00 00 05 00 00 00 02 01 00 00 "
+        + SIGNATURE.hex(),
+    ),
+    (messages.Reuse(1 << 32, 5), "18 00 00 00 41 00 00 00 00 00 00 00 01 00 00 00 05 00 00 00 00 00 00 00"),
+    (messages.PatchData(b"frame"), "0d 00 00 00 42 00 00 00 66 72 61 6d 65"),
+    (messages.FetchDelta(3, 255, b"d/f"), "15 00 00 00 43 00 00 00 03 00 00 00 ff 00 00 00 03 00 64 2f 66"),
 ]
 
 
 def test_every_extended_message_is_here():
     written = {bytes.fromhex(text)[4] for _, text in EXTENDED}
-    assert written == set(range(messages.HELLO, messages.GOODBYE + 1))
+    assert written == {*range(messages.HELLO, messages.GOODBYE + 1), *range(64, 68)}
 
 
 @pytest.mark.parametrize("message, written", EXTENDED, ids=lambda value: type(value).__name__)
@@ -281,8 +300,11 @@ def test_extended_messages(message, written):
 def test_extended_messages_that_are_cut_off_or_too_long(message, written):
     payload = bytes.fromhex(written)[8:]
     type_ = bytes.fromhex(written)[4]
-    rest = isinstance(message, (messages.Body, messages.Data, messages.Packed))  # takes all there is
+    takers = (messages.Body, messages.Data, messages.Packed, messages.PatchData)
+    rest = isinstance(message, takers)  # takes all there is
     fixed = len(payload) - 5 if rest else len(payload)
+    if isinstance(message, messages.Signatures):
+        fixed -= 12  # none may be the rest of it
     for size in range(fixed):
         with pytest.raises(ProtocolError):
             messages.decode(type_, 0, payload[:size])
@@ -298,12 +320,17 @@ def test_extended_messages_that_are_cut_off_or_too_long(message, written):
         "01 00 21 00 2c 00 00 00",  # one byte too large
         "08 00 00 00 1f 00 00 00",
         "08 00 00 00 37 00 00 00",
-        "08 00 00 00 40 00 00 00",
+        "08 00 00 00 3f 00 00 00",
+        "08 00 00 00 44 00 00 00",
     ],
 )
 def test_extended_headers_that_cannot_be(written):
     with pytest.raises(ProtocolError):
         messages.decode_header(bytes.fromhex(written))
+
+
+def test_a_signature_as_it_is_written_down():
+    assert signature_of(b"\5\0\0\0", b"hello") == SIGNATURE
 
 
 def test_counts_that_are_not_there_are_not_waited_for():
@@ -319,7 +346,7 @@ def test_entries_and_results_of_unknown_kind():
     with pytest.raises(ProtocolError):
         messages.decode(messages.OFFER, 0, bytes(entry))
     with pytest.raises(ProtocolError):
-        messages.decode(messages.RESULTS, 0, struct.pack("<IIB", 1, 0, 6))
+        messages.decode(messages.RESULTS, 0, struct.pack("<IIB", 1, 0, 8))
 
 
 def test_attributes_have_a_limit():

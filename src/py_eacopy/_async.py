@@ -193,6 +193,8 @@ async def async_copy_with_server(
     symlinks: Union[bool, Default] = DEFAULT,
     ignore_dangling_symlinks: bool = False,
     ignore: Optional[Ignore] = None,
+    delta: Union[bool, str] = "auto",
+    reference: Optional[StrOrBytesPath] = None,
     config: Optional[Config] = None,
     control: Optional[Control] = None,
 ) -> CopyReport:
@@ -217,6 +219,8 @@ async def async_copy_with_server(
         symlinks=symlinks,
         ignore_dangling_symlinks=ignore_dangling_symlinks,
         ignore=ignore,
+        delta=delta,
+        reference=reference,
     )
 
 

@@ -219,6 +219,8 @@ class EACopy:
         symlinks: Union[bool, Default] = DEFAULT,
         ignore_dangling_symlinks: bool = False,
         ignore: Optional[Ignore] = None,
+        delta: Union[bool, str] = "auto",
+        reference: Optional[StrOrBytesPath] = None,
         control: Optional[Control] = None,
     ) -> CopyReport:
         """Copies through a server: :func:`py_eacopy.copy_with_server`."""
@@ -234,6 +236,8 @@ class EACopy:
             symlinks=symlinks,
             ignore_dangling_symlinks=ignore_dangling_symlinks,
             ignore=ignore,
+            delta=delta,
+            reference=reference,
             config=self._open_config(),
             control=control,
         )
@@ -406,6 +410,8 @@ class EACopy:
         symlinks: Union[bool, Default] = DEFAULT,
         ignore_dangling_symlinks: bool = False,
         ignore: Optional[Ignore] = None,
+        delta: Union[bool, str] = "auto",
+        reference: Optional[StrOrBytesPath] = None,
         control: Optional[Control] = None,
     ) -> CopyReport:
         """Awaitable :meth:`copy_with_server`. Cancellation: as for :func:`py_eacopy.async_copy_with_server`."""
@@ -421,6 +427,8 @@ class EACopy:
             symlinks=symlinks,
             ignore_dangling_symlinks=ignore_dangling_symlinks,
             ignore=ignore,
+            delta=delta,
+            reference=reference,
             config=self._open_config(),
             control=control,
         )

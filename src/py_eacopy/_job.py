@@ -11,6 +11,8 @@ Filter = Callable[[bytes, List[bytes]], Sequence[bool]]
 METADATA = ("none", "mode", "stat")
 REFLINK = ("auto", "always", "never")
 STRATEGIES = ("raise", "retry", "ignore")
+#: Remote.delta.
+DELTA_NEVER, DELTA_AUTO, DELTA_ALWAYS = 0, 1, 2
 DELTA_ACTIONS = ("copy", "create", "apply")
 COMPARE = ("size-mtime", "hash")
 

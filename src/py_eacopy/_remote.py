@@ -1,14 +1,16 @@
 """copy_with_server: files and trees through a server beside the share, and back."""
 
+import errno
 import os
+import stat
 from typing import Optional, Tuple, Union
 
 import attr
 
 from ._config import DEFAULT, Config, Default, active, checked, options_for
 from ._control import Control
-from ._errors import EACopyError, InvalidArgumentError, Operation
-from ._job import CopyJob, CopyOptions, Filter, Remote
+from ._errors import EACopyError, ErrorKind, InvalidArgumentError, Operation, error_from_failure
+from ._job import DELTA_ALWAYS, DELTA_AUTO, DELTA_NEVER, CopyJob, CopyOptions, Filter, Remote
 from ._location import PORT, Location, checked_port, is_this_machine, on_server, on_this_machine, split_address
 from ._paths import StrOrBytesPath, are_bytes, encode_pair
 from ._report import CopyReport
@@ -32,6 +34,8 @@ def copy_with_server(
     symlinks: Union[bool, Default] = DEFAULT,
     ignore_dangling_symlinks: bool = False,
     ignore: Optional[Ignore] = None,
+    delta: Union[bool, str] = "auto",
+    reference: Optional[StrOrBytesPath] = None,
     config: Optional[Config] = None,
     control: Optional[Control] = None,
 ) -> CopyReport:
@@ -63,18 +67,27 @@ def copy_with_server(
         ignore_dangling_symlinks: when links are followed: leave out those that lead nowhere.
         ignore: as for :func:`copytree`, when a tree is pushed: called in this thread as ``ignore(directory, names)``.
             A pull copies all.
+        delta: whether only what differs from an older version goes over the wire, when the receiver has one at the
+            path. "auto" does that for files from 256 KiB on, where both sides can; True for smaller ones too, and it is
+            an error that one side cannot; False never does.
+        reference: an older version of the one file that is copied, on this machine. Of a push: when the server has the
+            same at the path, what is sent is a patch, which is smaller still. Of a pull: it takes the place of what the
+            destination has.
         config: default is the active one. Its ``thread_count`` limits the connections.
         control: cancels and watches the copy from another thread.
 
     Returns:
-        what was copied, linked and skipped, the bytes on the wire, and the average compression level.
+        what was copied, linked and skipped, the bytes on the wire, and the average compression level. Where
+        signatures of an older version were used, ``bytes_reused`` says what was taken from that.
 
     Raises:
         NetworkError: there is no server, or the connection broke.
         TransferTimeoutError: the server was silent for too long.
         PermissionDeniedError: the server refused the token or the security file.
         InvalidArgumentError, ConfigurationError: a path, address, port or setting is not legal, before anything is
-            copied.
+            copied; or a reference is given for a tree.
+        FileNotFoundError: there is no such source, or reference.
+        UnsupportedError: ``delta`` is True, and the server, or this Python, makes none.
         shutil.Error: single files of a tree failed, as for :func:`copytree`.
     """
     config = active() if config is None else checked(config)
@@ -91,6 +104,7 @@ def copy_with_server(
         raise InvalidArgumentError(
             "a pull copies all: leave out ignore, or copy %r to a server instead" % os.fsdecode(source)
         )
+    mode, older = _delta(delta, reference, source if push else None, as_bytes=are_bytes(src) and are_bytes(dst))
     names_filter = checked_filter(ignore, are_bytes(src))
     host, port = _address(place, server_addr, port)
     level = -1 if config.compression_level == "auto" else int(config.compression_level)
@@ -103,6 +117,8 @@ def copy_with_server(
         token=token,
         level=level,
         timeout=float(timeout),
+        delta=mode,
+        reference=older,
     )
     job = CopyJob(
         trees=push and os.path.isdir(source),
@@ -160,6 +176,39 @@ def server_report(server_addr: str, port: int = PORT, *, token: Optional[str] = 
     return request_report(remote)
 
 
+def _delta(
+    delta: object, reference: Optional[StrOrBytesPath], source: Optional[bytes], *, as_bytes: bool
+) -> Tuple[int, Optional[bytes]]:
+    """The mode and the reference as the job has them. `source`: of a push."""
+    if delta not in ("auto", True, False):
+        raise InvalidArgumentError("delta=%r is not legal; legal values are: 'auto', True, False" % (delta,))
+    mode = DELTA_AUTO if delta == "auto" else DELTA_ALWAYS if delta else DELTA_NEVER
+    if reference is None:
+        return mode, None
+    if mode == DELTA_NEVER:
+        raise InvalidArgumentError("a reference is of no use with delta=False: leave out one of them")
+    older = os.fsencode(reference)
+    if source is not None and os.path.isdir(source):
+        raise InvalidArgumentError(
+            "%r is a tree, and a reference goes with one file: leave it out" % os.fsdecode(source)
+        )
+    number, operation = 0, Operation.OPEN_REFERENCE
+    try:
+        status = os.stat(older)
+        if stat.S_ISDIR(status.st_mode):
+            number = errno.EISDIR
+        elif not stat.S_ISREG(status.st_mode):
+            number, operation = errno.EINVAL, Operation.SPECIAL_FILE
+    except OSError as error:
+        number = error.errno or errno.EIO
+    except ValueError as error:
+        raise InvalidArgumentError("reference=%r is no path: %s" % (reference, error)) from None
+    if number:
+        shown = older if as_bytes else os.fsdecode(older)
+        raise error_from_failure(number, operation, shown, None)
+    return mode, older
+
+
 def _check(token: object, timeout: object) -> None:
     if token is not None and (not isinstance(token, str) or not token):
         raise InvalidArgumentError("token must be None or a str that is not empty")
@@ -193,7 +242,7 @@ def _address(place: Location, server_addr: Optional[str], port: int) -> Tuple[st
 
 
 def _found_no_server(error: EACopyError) -> bool:
-    return error.operation is Operation.CONNECT
+    return error.operation is Operation.CONNECT and error.kind is not ErrorKind.UNSUPPORTED
 
 
 def _directly(source: bytes, destination: bytes, options: CopyOptions, names_filter: Optional[Filter]) -> CopyJob:

@@ -13,7 +13,7 @@ import attr
 from ._config import BACKENDS, Config, ErrorStrategy, active, checked
 from ._control import Control, checked_control, logger, refuse_inside_callback
 from ._errors import ConfigurationError, EACopyError, UnsupportedError, tree_error, use_bytes_paths
-from ._job import CopyJob
+from ._job import DELTA_ALWAYS, CopyJob
 from ._report import CopyReport
 from .backends.base import Backend
 
@@ -208,7 +208,7 @@ def backend_with(config: Config, *needed: str) -> Backend:
 
 
 _REMEDIES = {
-    "zstd": "install backports.zstd (zstandard for Python 3.8), or use compression_level=0",
+    "zstd": "install backports.zstd (zstandard for Python 3.8), or use neither compression_level nor delta",
     "client": 'take the backend "portable" or "auto"',
     "server": 'take the backend "portable" or "auto"',
     "delta": 'take the backend "portable" or "auto"',
@@ -219,7 +219,8 @@ _REMEDIES = {
 def _needs(job: CopyJob) -> Sequence[str]:
     """The capabilities that a backend must have for a job, beyond those that both always have."""
     if job.remote is not None:
-        return ("client", "zstd") if job.remote.level > 0 else ("client",)
+        zstd = job.remote.level > 0 or job.remote.delta == DELTA_ALWAYS
+        return ("client", "zstd") if zstd else ("client",)
     if job.sync is not None:
         return ("sync",)
     if job.delta is not None:

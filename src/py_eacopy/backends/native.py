@@ -282,13 +282,18 @@ class _Run:
             return None
         return ffi.string(lib.eac_job_server(self._handle)).decode("utf-8", "replace") or None
 
+    def _bytes_written(self, counters: Any) -> int:
+        if self._job.delta is not None:
+            return int(counters.bytes_written)
+        return int(counters.bytes_copied - counters.bytes_reused)
+
     def report(self, seconds: float) -> CopyReport:
         counters = self._counters()
         methods = {name: counters.methods[i] for i, name in enumerate(_METHODS) if counters.methods[i]}
         return CopyReport(
             files_copied=counters.files_copied,
             bytes_copied=counters.bytes_copied,
-            bytes_written=counters.bytes_copied if self._job.delta is None else counters.bytes_written,
+            bytes_written=self._bytes_written(counters),
             bytes_reused=counters.bytes_reused,
             bytes_read=counters.bytes_read,
             symlinks_copied=counters.symlinks_copied,

@@ -218,6 +218,18 @@ def _remote_options(command: Any) -> Any:
         click.option("--no-server-required", is_flag=True, help="Copy directly when no server answers."),
         click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds of silence."),
         click.option("--symlinks/--follow-symlinks", default=True, show_default=True, help="Copy links as links."),
+        click.option(
+            "--delta/--no-delta",
+            default=None,
+            help="Send only what differs from an older version at the destination.  [default: of large files, where "
+            "both sides can]",
+        ),
+        click.option(
+            "--reference",
+            metavar="FILE",
+            type=click.Path(exists=True, dir_okay=False),
+            help="An older version of the one file that is copied, on this machine.",
+        ),
     )
     command = token_options(copy_options(command))
     for option in reversed(options):
@@ -234,6 +246,8 @@ def _through_server(
     no_server_required: bool,
     timeout: float,
     symlinks: bool,
+    delta: Optional[bool],
+    reference: Optional[str],
     token: Optional[str],
     config: Config,
     output: Dict[str, Any],
@@ -249,6 +263,8 @@ def _through_server(
             required=not no_server_required,
             timeout=timeout,
             symlinks=symlinks,
+            delta="auto" if delta is None else delta,
+            reference=reference,
             config=config,
             control=control,
         )

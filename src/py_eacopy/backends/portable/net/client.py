@@ -10,7 +10,7 @@ import threading
 from typing import Callable, List, Optional, Union
 
 from ...._errors import ErrorKind, Operation
-from ...._job import Remote
+from ...._job import DELTA_NEVER, Remote
 from .. import system
 from ..failure import CopyFailure
 from ..monitor import Monitor
@@ -270,12 +270,14 @@ class Connector:
 
         Raises ConnectionLost.
         """
-        own = _capabilities()
+        own = _capabilities(self._remote.delta != DELTA_NEVER)
         hello = messages.Hello(messages.VERSION, own, os.urandom(messages.NONCE_SIZE))
         welcome = session.ask(hello)
         if not isinstance(welcome, messages.Welcome) or welcome.version != messages.VERSION:
             raise no_server()
         session.capabilities = welcome.capabilities & own
+        if not session.capabilities & messages.CAN_ZSTD:
+            session.capabilities &= ~messages.CAN_DELTA
         session.advised = max(1, welcome.connections)
         session.channel.may_unpack = bool(session.capabilities & messages.CAN_ZSTD)
         if self._remote.token is not None:
@@ -374,8 +376,10 @@ class Connector:
         return None
 
 
-def _capabilities() -> int:
+def _capabilities(delta: bool) -> int:
     can = messages.CAN_ZSTD if zstd.AVAILABLE else 0
+    if can and delta:
+        can |= messages.CAN_DELTA
     if not system.WINDOWS:
         can |= messages.CAN_MODES | messages.CAN_LINKS
     return can | (messages.CAN_ATTRIBUTES if system.XATTR else 0)

@@ -2,7 +2,7 @@
 
 import enum
 import struct
-from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple, Union
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ...._errors import ErrorKind, Operation
 from .wire import Command, Done, ProtocolError, RequestReport
@@ -20,6 +20,7 @@ OFFERS_MAXIMUM, FETCHES_MAXIMUM, ENTRIES_MAXIMUM = 4, 4, 8192
 
 NONCE_SIZE = PROOF_SIZE = 32
 SECRET_SIZE = GUID_SIZE = DIGEST_SIZE = 16
+SIGNATURE_SIZE = 12
 CLIENT_PROOF, SERVER_PROOF = b"eacopy client proof 1", b"eacopy server proof 1"
 
 #: Capabilities.
@@ -39,7 +40,9 @@ CHANGED = 1
 #: An entry's types.
 FILE, DIRECTORY, LINK = 1, 2, 3
 #: An entry's flags.
-HAS_ATTRIBUTES, SET_NOW, VERIFY, NO_METADATA, MODE_ONLY, DURABLE = 1, 2, 4, 8, 16, 32
+HAS_ATTRIBUTES, SET_NOW, VERIFY, NO_METADATA, MODE_ONLY, DURABLE, WELCOMES_DELTA, HAS_REFERENCE = (
+    1, 2, 4, 8, 16, 32, 64, 128,
+)  # fmt: skip
 MODE_UNKNOWN = 0xFFFFFFFF
 
 
@@ -52,6 +55,8 @@ class Code(enum.IntEnum):
     SEND_DIGEST = 3
     STORED = 4
     MADE = 5
+    SEND_DELTA = 6
+    SEND_PATCH = 7
     FAILED = 255
 
 
@@ -79,6 +84,13 @@ class Error(NamedTuple):
             return Operation.NONE
 
 
+class Reference(NamedTuple):
+    """Which older version of a file somebody has."""
+
+    size: int
+    md5: bytes
+
+
 class Entry(NamedTuple):
     """A file, directory or symbolic link, offered or listed. Times are nanoseconds since 1970."""
 
@@ -91,6 +103,7 @@ class Entry(NamedTuple):
     path: bytes
     target: bytes = b""
     attributes: Tuple[Tuple[bytes, bytes], ...] = ()
+    reference: Optional[Reference] = None
 
 
 class Result(NamedTuple):
@@ -219,6 +232,32 @@ class Goodbye(NamedTuple):
     error: Error
 
 
+class Signatures(NamedTuple):
+    """Some of the signatures of a file; see delta/signatures.py for what is in `blocks`."""
+
+    number: int
+    block_size: int
+    size: int
+    salt: int
+    first: int
+    blocks: Buffer
+
+
+class Reuse(NamedTuple):
+    offset: int
+    length: int
+
+
+class PatchData(NamedTuple):
+    content: Buffer
+
+
+class FetchDelta(NamedTuple):
+    number: int
+    level: int
+    path: bytes
+
+
 Message = Union[
     Hello,
     Welcome,
@@ -243,6 +282,10 @@ Message = Union[
     Listed,
     Fetch,
     Goodbye,
+    Signatures,
+    Reuse,
+    PatchData,
+    FetchDelta,
     RequestReport,
     Done,
 ]
@@ -261,15 +304,20 @@ _DIGEST = struct.Struct("<I16s")
 _FETCH = struct.Struct("<IIB3x")
 _OPENED = struct.Struct("<BxH")
 _LIST = struct.Struct("<BB2x")
+_REFERENCE = struct.Struct("<Q16s")
+_SIGNATURES = struct.Struct("<IIQII")
+_REUSE = struct.Struct("<QQ")
+_FETCH_DELTA = struct.Struct("<IB3x")
 _U16, _U32, _TWO_U32, _U64 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<II"), struct.Struct("<Q")
 _U16_MAXIMUM = 0xFFFF
 
 HELLO, WELCOME, PROOF, PROOF_ACCEPTED, OPEN, OPENED, PROVE, SECRET = range(32, 40)
 OFFER, RESULTS, BODY, BEGIN, DATA, HOLE, END, ABANDON, PACKED, DIGEST = range(40, 50)
 LIST, ENTRIES, LISTED, FETCH, GOODBYE = range(50, 55)
+SIGNATURES, REUSE, PATCH_DATA, FETCH_DELTA = range(64, 68)
 
 #: What Packed may hold: nothing of the session's set-up, and never another Packed.
-PACKABLE = frozenset(range(OFFER, GOODBYE + 1)) - {PACKED}
+PACKABLE = frozenset([*range(OFFER, GOODBYE + 1), *range(SIGNATURES, FETCH_DELTA + 1)]) - {PACKED}
 
 
 # Making ------------------------------------------------------------------------------------------------------------
@@ -292,7 +340,7 @@ def encode(message: Message) -> bytes:
 
 def entry_size(entry: Entry) -> int:
     """An upper bound of the bytes that an entry takes in Offer or Entries."""
-    size = _ENTRY.size + 6 + len(entry.path) + len(entry.target)
+    size = _ENTRY.size + 6 + len(entry.path) + len(entry.target) + _REFERENCE.size
     for name, value in entry.attributes:
         size += 6 + len(name) + len(value)
     return size
@@ -317,7 +365,8 @@ def _error(error: Error) -> bytes:
 
 def encode_entry(entry: Entry) -> bytes:
     """One entry."""
-    flags = entry.flags & ~HAS_ATTRIBUTES | (HAS_ATTRIBUTES if entry.attributes else 0)
+    flags = entry.flags & ~(HAS_ATTRIBUTES | HAS_REFERENCE)
+    flags |= (HAS_ATTRIBUTES if entry.attributes else 0) | (HAS_REFERENCE if entry.reference is not None else 0)
     parts = [
         _ENTRY.pack(entry.type, flags, entry.mode, entry.mtime, entry.atime, entry.size),
         _string(entry.path),
@@ -328,6 +377,8 @@ def encode_entry(entry: Entry) -> bytes:
         parts.append(_U16.pack(len(entry.attributes)))
         for name, value in entry.attributes:
             parts += (_string(name), _U32.pack(len(value)), value)
+    if entry.reference is not None:
+        parts.append(_REFERENCE.pack(*entry.reference))
     return b"".join(parts)
 
 
@@ -361,6 +412,10 @@ _ENCODERS: Dict[type, Callable[..., _Parts]] = {
     Listed: lambda m: (LISTED, (_U32.pack(len(m.failures)), *map(_error, m.failures))),
     Fetch: lambda m: (FETCH, (_FETCH.pack(m.first, len(m.paths), m.level), *map(_string, m.paths))),
     Goodbye: lambda m: (GOODBYE, (_error(m.error),)),
+    Signatures: lambda m: (SIGNATURES, (_SIGNATURES.pack(*m[:5]), m.blocks)),
+    Reuse: lambda m: (REUSE, (_REUSE.pack(*m),)),
+    PatchData: lambda m: (PATCH_DATA, (m.content,)),
+    FetchDelta: lambda m: (FETCH_DELTA, (_FETCH_DELTA.pack(m.number, m.level), _string(m.path))),
 }
 
 
@@ -450,7 +505,10 @@ class _Reader:
                 if total > ATTRIBUTES_MAXIMUM:
                     raise ProtocolError("extended attributes of more than %d bytes" % ATTRIBUTES_MAXIMUM)
                 attributes.append((name, value))
-        return Entry(type_, flags, mode, mtime, atime, size, path, target, tuple(attributes))
+        reference = None
+        if flags & HAS_REFERENCE:
+            reference = Reference(self.number(_U64), self.take(DIGEST_SIZE))
+        return Entry(type_, flags, mode, mtime, atime, size, path, target, tuple(attributes), reference)
 
     def entries(self) -> List[Entry]:
         return [self.entry() for _ in range(self.count(_ENTRY.size + 2))]
@@ -459,7 +517,7 @@ class _Reader:
         index, code = self.unpack(_RESULT)
         if code == Code.FAILED:
             return Result(index, code, self.error())
-        if code > Code.MADE:
+        if code > Code.SEND_PATCH:
             raise ProtocolError("a result of the unknown code %d" % code)
         return Result(index, code)
 
@@ -490,6 +548,17 @@ class _Reader:
         version, capabilities = self.unpack(_TWO_U32)
         return Welcome(version, capabilities, self.take(NONCE_SIZE), self.number(_U32))
 
+    def signatures(self) -> Signatures:
+        number, block_size, size, salt, first = self.unpack(_SIGNATURES)
+        blocks = self.rest()
+        if len(blocks) % SIGNATURE_SIZE:
+            raise ProtocolError("a message ends inside a field")
+        return Signatures(number, block_size, size, salt, first, blocks)
+
+    def fetch_delta(self) -> FetchDelta:
+        number, level = self.unpack(_FETCH_DELTA)
+        return FetchDelta(number, level, self.string())
+
     def body(self) -> Body:
         index, crc, flags, mtime = self.unpack(_BODY)
         return Body(index, crc, flags, mtime, self.rest())
@@ -519,6 +588,10 @@ _DECODERS: Dict[int, Callable[[_Reader], Message]] = {
     LISTED: lambda r: Listed([r.error() for _ in range(r.count(_ERROR.size + 4))]),
     FETCH: _Reader.fetch,
     GOODBYE: lambda r: Goodbye(r.error()),
+    SIGNATURES: _Reader.signatures,
+    REUSE: lambda r: Reuse(*r.unpack(_REUSE)),
+    PATCH_DATA: lambda r: PatchData(r.rest()),
+    FETCH_DELTA: _Reader.fetch_delta,
     # The two commands of v20 that are understood here, too.
     Command.REQUEST_REPORT: lambda r: RequestReport(),
     Command.DONE: lambda r: Done(),

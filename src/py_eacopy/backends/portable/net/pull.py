@@ -4,15 +4,18 @@ import collections
 import errno
 import os
 import stat
-from typing import Deque, Iterator, List, Optional
+from typing import Deque, Dict, Iterator, List, Optional
 
 from ...._errors import DestinationState, ErrorKind, Operation
+from ...._job import DELTA_ALWAYS
+from .. import system
 from ..failure import CopyFailure
 from ..progress import Flight
 from . import messages
 from .client import Connector, Session
 from .failures import failure_of, violation
 from .landing import Arrival, Landing, Metadata, Place
+from .older_version import WORTH_DELTA, OlderVersion
 from .tally import Tally
 from .transfer import Delayed, Lane, Transfer
 
@@ -29,9 +32,10 @@ class Wanted:
         root: it is all that is pulled.
         tick: how exact the server's times are, in nanoseconds.
         flight: its progress, while it arrives.
+        whole: it is to come as it is, because what differs was no good.
     """
 
-    __slots__ = ("flight", "metadata", "name", "path", "place", "root", "size", "target", "tick", "tries")
+    __slots__ = ("flight", "metadata", "name", "path", "place", "root", "size", "target", "tick", "tries", "whole")
 
     def __init__(self, path: str, place: Place, name: str, root: bool, size: int, metadata: Metadata) -> None:
         self.path = path
@@ -43,6 +47,7 @@ class Wanted:
         self.target: Optional[str] = None
         self.tick = 1
         self.tries = 0
+        self.whole = False
         self.flight: Optional[Flight] = None
 
 
@@ -115,6 +120,30 @@ class Pull(Transfer[Wanted]):
         self.level = 0
         if session.capabilities & messages.CAN_ZSTD:
             self.level = messages.LEVEL_AUTO if job.remote.level < 0 else job.remote.level
+        self._can_delta = bool(session.capabilities & messages.CAN_DELTA)
+        self._always = job.remote.delta == DELTA_ALWAYS or job.remote.reference is not None
+
+    def is_for_delta(self, item: Wanted) -> bool:
+        """Whether what differs from an older version is enough, if there is one here."""
+        if not self._can_delta or item.whole or not item.size:
+            return False
+        return item.size >= WORTH_DELTA or self._always
+
+    def older_version(self, item: Wanted, tally: Tally) -> Optional[OlderVersion]:
+        """The older version of a file that is here, if that is of use."""
+        reference = self.job.remote.reference
+        try:
+            if reference is not None:
+                descriptor = os.open(system.file_path(os.fsdecode(reference)), system.READ_FLAGS)
+            else:
+                descriptor = Arrival(item.place, item.name, tally).open()
+            older = OlderVersion(descriptor, tally)
+        except OSError:
+            return None
+        if older.is_like(item.size):
+            return older
+        older.close()
+        return None
 
     def make_lane(self, session: Session, tally: Tally) -> "PullLane":
         return PullLane(self, session, tally)
@@ -125,6 +154,10 @@ class Pull(Transfer[Wanted]):
 
 def pull(tally: Tally, connector: Connector, session: Session) -> Session:
     """Pulls the job's item over an extended session. Returns the session that is open then."""
+    if session.is_directory and tally.job.remote.reference is not None:
+        failure = CopyFailure(0, Operation.OPEN_REFERENCE, kind=ErrorKind.INVALID_ARGUMENT)
+        failure.text = "a reference goes with one file"
+        raise failure
     landing = Landing(tally)
     transfer = Pull(tally, connector, session)
     session, wanted = transfer.patiently(session, lambda session: _list(tally, session, landing, transfer.level))
@@ -205,7 +238,11 @@ class PullLane(Lane[Wanted]):
         self._pull = pull
         self._session = session
         self._tally = tally
+        self._next: Deque[Wanted] = collections.deque()  # not asked for yet
         self._due: Deque[Wanted] = collections.deque()  # asked for, in order
+        self._older: Dict[int, OlderVersion] = {}  # of those that may come as what differs
+        self._reused = 0  # bytes of the file that arrives
+        self._by_delta = False  # it was made of its older version, which may be why it is wrong
         self._fetches: Deque[int] = collections.deque()  # how many answers each of them is still owed
         self._first = session.numbered  # the number of what is due first
         self._arrival: Optional[Arrival] = None
@@ -216,6 +253,14 @@ class PullLane(Lane[Wanted]):
         self._exhausted = False
 
     def run(self) -> None:
+        try:
+            self._run()
+        finally:
+            for older in self._older.values():
+                older.close()
+            self._older.clear()
+
+    def _run(self) -> None:
         while True:
             self._tally.check()
             self._fetch()
@@ -232,34 +277,62 @@ class PullLane(Lane[Wanted]):
             self._end_arrival()
         for item in self._due:
             self._lose(item)
-        due, self._due = list(self._due), collections.deque()
-        return due + self._delayed.all()
+        unfinished = [*self._due, *self._next, *self._delayed.all()]
+        self._due.clear()
+        self._next.clear()
+        return unfinished
 
     # Asking ------------------------------------------------------------------------------------------------------
 
     def _fetch(self) -> None:
         """Asks for more, while few are on the way."""
-        again = self._delayed.due()
-        if again:
-            self._send_fetch(again)
-        while not self._exhausted and len(self._fetches) < messages.FETCHES_MAXIMUM // 2:
-            items = self._pull.take(_FETCH_ENTRIES, _FETCH_CONTENT)
-            self._exhausted = not items
-            while items:
-                size = count = 0
-                while count < len(items) and size < _FETCH_PATHS:
-                    size += len(items[count].path) + 2
-                    count += 1
-                self._send_fetch(items[:count])
-                items = items[count:]
+        self._next.extendleft(reversed(self._delayed.due()))
+        while len(self._fetches) < messages.FETCHES_MAXIMUM // 2:
+            if not self._next and not self._exhausted:
+                self._next.extend(self._pull.take(_FETCH_ENTRIES, _FETCH_CONTENT))
+                self._exhausted = not self._next
+            if not self._next:
+                return
+            if not self._fetch_delta(self._next[0]):
+                self._fetch_some()
 
-    def _send_fetch(self, items: List[Wanted]) -> None:
-        paths = [os.fsencode(item.path) for item in items]
+    def _fetch_some(self) -> None:
+        """Asks for the next ones, up to one that may come as what differs."""
+        items = [self._next.popleft()]
+        size = len(items[0].path)
+        while self._next and size < _FETCH_PATHS and not self._pull.is_for_delta(self._next[0]):
+            items.append(self._next.popleft())
+            size += len(items[-1].path) + 2
+        self._asked(items, messages.Fetch(self._session.numbered, self._pull.level, [_encoded(item) for item in items]))
+
+    def _fetch_delta(self, item: Wanted) -> bool:
+        """Asks for what differs from the older version that is here. False: none is, or it is of no use."""
+        session, tally = self._session, self._tally
+        older = self._pull.older_version(item, tally) if self._pull.is_for_delta(item) else None
+        if older is None:
+            return False
+        number = session.numbered
+        try:
+            # All of them, before anything is said: a file that cannot be read to its end is of no use.
+            signatures = list(older.signatures(number))
+        except OSError:
+            older.close()
+            return False
+        except BaseException:
+            older.close()
+            raise
+        self._older[number] = older
+        self._next.popleft()
+        self._asked([item], messages.FetchDelta(number, self._pull.level, _encoded(item)), *signatures)
+        return True
+
+    def _asked(self, items: List[Wanted], *request: messages.Message) -> None:
         self._due.extend(items)
         self._fetches.append(len(items))
-        self._session.put(messages.Fetch(self._session.numbered, self._pull.level, paths))
-        self._session.flush()
         self._session.numbered += len(items)
+        for message in request:
+            self._session.put(message)
+        self._session.flush()
 
     # Taking ------------------------------------------------------------------------------------------------------
 
@@ -274,6 +347,8 @@ class PullLane(Lane[Wanted]):
             self._take_begin(message.number, message.size, message.mtime)
         elif isinstance(message, messages.Hole):
             self._take_hole(message.length)
+        elif isinstance(message, messages.Reuse):
+            self._take_reuse(message)
         elif isinstance(message, messages.End):
             self._take_end(message.crc)
         elif isinstance(message, messages.Abandon):
@@ -286,6 +361,7 @@ class PullLane(Lane[Wanted]):
             raise violation("content that is not due")
         item, tally = self._due[0], self._tally
         self._size, self._mtime, self._failure = size, mtime, None
+        self._reused, self._by_delta = 0, False
         arrival = self._arrival = Arrival(item.place, item.name, tally)
         item.flight = tally.begin_file(item.path, size, item.root)
         try:
@@ -327,10 +403,38 @@ class PullLane(Lane[Wanted]):
             return
         self._tally.advance_file(self._due[0].flight, length)
 
+    def _take_reuse(self, message: messages.Reuse) -> None:
+        arrival, older = self._arrival, self._older.get(self._first)
+        if arrival is None or older is None:
+            raise violation("a Reuse where nothing is known")
+        if not message.length or message.offset + message.length > older.size:
+            raise violation("a Reuse of what is not in the older version")
+        self._by_delta = True
+        if self._failure is None and arrival.size + message.length > self._size:
+            raise violation("more content than was announced")
+        pieces = older.pieces(message.offset, message.length)
+        while self._failure is None:
+            try:
+                piece = next(pieces, None)
+            except OSError:
+                self._fail_delta(arrival)
+                return
+            if piece is None:
+                self._reused += message.length
+                return
+            self._take_content(piece)
+
+    def _fail_delta(self, arrival: Arrival) -> None:
+        """What came does not fit what is here: all of it is to come then."""
+        kind = ErrorKind.DELTA_COPY
+        self._failure = CopyFailure(errno.EBUSY, Operation.READ_REFERENCE, state=arrival.abandon(), kind=kind)
+
     def _take_end(self, crc: int) -> None:
         arrival, item, tally = self._arrival, self._due[0], self._tally
         if arrival is None:
             raise violation("an end that belongs to no file")
+        if self._failure is None and self._by_delta and (arrival.size != self._size or not arrival.matches(crc)):
+            self._fail_delta(arrival)
         if self._failure is None:
             if arrival.size != self._size:
                 raise violation("less content than was announced")
@@ -348,8 +452,13 @@ class PullLane(Lane[Wanted]):
         if failure is not None:
             self._finish_item()
             self._lose(item, arrival.size)
-            self._failed(item, failure)
+            if failure.kind is ErrorKind.DELTA_COPY and not item.whole:
+                item.whole = True
+                self._delayed.add_first(item)
+            else:
+                self._failed(item, failure)
             return
+        tally.bytes_reused += self._reused
         tally.in_flight -= arrival.size
         tally.files_copied += 1
         tally.bytes_copied += arrival.size
@@ -372,6 +481,9 @@ class PullLane(Lane[Wanted]):
         """The first that was due has come, or never will."""
         self.progressed = True
         self._due.popleft()
+        older = self._older.pop(self._first, None)
+        if older is not None:
+            older.close()
         self._first += 1
         self._fetches[0] -= 1
         if not self._fetches[0]:
@@ -400,3 +512,7 @@ class PullLane(Lane[Wanted]):
             self._delayed.add(item)
         else:
             self._tally.fail(failure, item.path, item.root)
+
+
+def _encoded(item: Wanted) -> bytes:
+    return os.fsencode(item.path)

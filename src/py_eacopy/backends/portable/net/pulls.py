@@ -4,15 +4,18 @@ import errno
 import os
 import stat
 import zlib
+from typing import Optional
 
 from ...._errors import Operation
 from .. import system
+from ..delta.signatures import Signatures
 from ..monitor import Monitor
 from . import messages, zstd
 from .channel import Channel
 from .level import AUTO, LevelControl
 from .listing import Lister
-from .messages import Abandon, Begin, Body, End, Fetch, Hole, List_
+from .messages import Abandon, Begin, Body, End, Fetch, FetchDelta, Hole, List_
+from .older_version import Difference, add_signatures
 from .open_directories import OpenDirectories, patiently
 from .reasons import check_path, error_of
 from .service import Service
@@ -57,11 +60,19 @@ class Pulls:
         self._place = place
         self._capabilities = capabilities
         self._level = 0
+        self._delta: Optional[FetchDelta] = None  # the signatures for it are still coming
+        self._signatures: Optional[Signatures] = None
 
     def handle(self, message: messages.Message) -> bool:
         """Does what a message asks for. False: it is none of a pull. Raises ProtocolError."""
-        if isinstance(message, Fetch):
-            self._fetch(message)
+        if self._delta is not None or isinstance(message, messages.Signatures):
+            self._take_signatures(message)
+        elif isinstance(message, Fetch):
+            self._set_level(message.level)
+            for number, path in enumerate(message.paths, message.first):
+                self._send(number, path, None)
+        elif isinstance(message, FetchDelta) and self._capabilities & messages.CAN_DELTA:
+            self._delta = message
         elif isinstance(message, List_):
             self._set_level(message.level)
             Lister(self._channel, self._service, self._directories, self._place, message, self._capabilities).run()
@@ -69,18 +80,16 @@ class Pulls:
             return False
         return True
 
-    def _fetch(self, message: Fetch) -> None:
-        place = self._place
-        self._set_level(message.level)
-        for number, path in enumerate(message.paths, message.first):
-            self._monitor.check()
-            try:
-                self._monitor.operation, self._monitor.offset = Operation.OPEN_SOURCE, 0
-                self._send_file(place, number, path)
-            except (_ReadFailure, ValueError) as failure:
-                cause = failure.cause if isinstance(failure, _ReadFailure) else failure
-                self._service.statistics.count("errors")
-                self._channel.put(Abandon(number, error_of(self._monitor, cause, path)))
+    def _take_signatures(self, message: messages.Message) -> None:
+        """Those of what the client has, for the file that it asked for; when all are there, that is sent."""
+        delta = self._delta
+        if delta is None or not isinstance(message, messages.Signatures) or message.number != delta.number:
+            raise ProtocolError("signatures that are not due, or something else where they are")
+        self._signatures = signatures = add_signatures(self._signatures, message)
+        if signatures.is_complete:
+            self._delta = self._signatures = None
+            self._set_level(delta.level)
+            self._send(delta.number, delta.path, signatures)
 
     def _set_level(self, level: int) -> None:
         if level > zstd.LEVEL_MAXIMUM and level != messages.LEVEL_AUTO:
@@ -90,14 +99,24 @@ class Pulls:
             self._level = level
             self._channel.level = LevelControl(AUTO if level == messages.LEVEL_AUTO else level)
 
-    def _send_file(self, place: Place, number: int, path: bytes) -> None:
+    def _send(self, number: int, path: bytes, older: Optional[Signatures]) -> None:
+        self._monitor.check()
+        try:
+            self._monitor.operation, self._monitor.offset = Operation.OPEN_SOURCE, 0
+            self._send_file(self._place, number, path, older)
+        except (_ReadFailure, ValueError) as failure:
+            cause = failure.cause if isinstance(failure, _ReadFailure) else failure
+            self._service.statistics.count("errors")
+            self._channel.put(Abandon(number, error_of(self._monitor, cause, path)))
+
+    def _send_file(self, place: Place, number: int, path: bytes, older: Optional[Signatures]) -> None:
         try:
             descriptor = self._open_source(place, path)
         except OSError as error:
             raise _ReadFailure(error) from None
         try:
             info = os.fstat(descriptor)
-            if info.st_size <= SMALL_FILE:
+            if older is None and info.st_size <= SMALL_FILE:
                 content = self._read(descriptor, 0, SMALL_FILE + 1)
                 if len(content) <= SMALL_FILE:
                     changed = self._has_changed(descriptor, info, len(content))
@@ -105,7 +124,10 @@ class Pulls:
                     self._service.statistics.count("files_sent")
                     return
                 info = os.fstat(descriptor)
-            self._send_large(descriptor, number, info)
+            if older is None:
+                self._send_large(descriptor, number, info)
+            else:
+                self._send_difference(descriptor, number, info, older)
         finally:
             system.close_quietly(descriptor)
         self._service.statistics.count("files_sent")
@@ -129,6 +151,21 @@ class Pulls:
                 offset += size
                 channel.put_content(whole)
         channel.put(End(crc, self._has_changed(descriptor, info, info.st_size)))
+
+    def _send_difference(self, descriptor: int, number: int, info: os.stat_result, older: Signatures) -> None:
+        channel = self._channel
+        channel.put(Begin(number, info.st_mtime_ns, info.st_size))
+        difference = Difference(descriptor, info.st_size, older, self._monitor)
+        parts = difference.messages()
+        while True:
+            try:
+                message = next(parts, None)
+            except OSError as error:
+                raise _ReadFailure(error) from None
+            if message is None:
+                break
+            channel.put(message)
+        channel.put(End(difference.crc, self._has_changed(descriptor, info, info.st_size)))
 
     def _read_into(self, descriptor: int, offset: int, view: memoryview) -> int:
         self._monitor.operation, self._monitor.offset = Operation.READ, offset

@@ -11,15 +11,29 @@ import zlib
 from typing import Deque, Dict, Generator, List, Optional, Set
 
 from ...._errors import ErrorKind, Operation
+from ...._job import DELTA_ALWAYS
 from .. import system
+from ..delta.access import read_at
+from ..delta.signatures import Signatures
+from ..delta.zstd_prefix import Compressor
 from ..failure import CopyFailure
 from . import messages
 from .client import Connector, Session
 from .failures import error_of, failure_of, violation
 from .messages import Code
+from .older_version import (
+    PATCH_LEVEL,
+    PATCHED_MAXIMUM,
+    WORTH_DELTA,
+    Difference,
+    OlderVersion,
+    Shrank,
+    add_signatures,
+)
 from .tally import Tally
 from .transfer import Delayed, Lane, Transfer
 from .walk import DIRECTORY, FILE, LINK, Entry, Walk, identity_of, special_file
+from .wire import ProtocolError
 
 #: A file up to this size is one message; larger ones go in pieces. Those that are packed may be larger.
 _BODY_MAXIMUM = 256 * 1024
@@ -28,6 +42,8 @@ _PIECE, _PACKED_PIECE = 512 * 1024, 1024 * 1024
 _OFFER_ENTRIES, _OFFER_BYTES, _OFFER_CONTENT = 512, 256 * 1024, 16 << 20
 #: Most that is on the way in one connection: others want to have something to do, too.
 _ENTRIES_ON_THE_WAY = 4096
+#: Files whose signatures may be on the way together.
+_DELTAS_ON_THE_WAY = 256 << 20
 #: A file that became shorter while it was sent is sent again, so many times.
 _SHRINKS = 2
 #: So many small files are sent before looking whether results have come.
@@ -55,6 +71,38 @@ class Push(Transfer[Entry]):
         self._flags = messages.VERIFY if job.options.verify else 0
         self._flags |= messages.DURABLE if job.options.fsync else 0
         self._metadata = {"none": messages.NO_METADATA, "mode": messages.MODE_ONLY}.get(job.options.metadata, 0)
+        self._can_delta = bool(can & messages.CAN_DELTA)
+        self._always = job.remote.delta == DELTA_ALWAYS or job.remote.reference is not None
+        self.older: Optional[OlderVersion] = None
+        self._reference: Optional[messages.Reference] = None
+        if job.remote.reference is not None and self._can_delta:
+            self._open_reference(os.fsdecode(job.remote.reference), tally)
+
+    def _open_reference(self, path: str, tally: Tally) -> None:
+        """Raises CopyFailure."""
+        tally.operation, tally.offset = Operation.OPEN_REFERENCE, 0
+        try:
+            self.older = OlderVersion(os.open(system.file_path(path), system.READ_FLAGS), tally)
+            if 0 < self.older.size <= PATCHED_MAXIMUM:
+                self._reference = messages.Reference(self.older.size, self.older.digest())
+        except OSError as error:
+            self.close()
+            raise CopyFailure(error.errno or errno.EIO, tally.operation, tally.offset) from None
+
+    def close(self) -> None:
+        """It needs the reference no more."""
+        if self.older is not None:
+            self.older.close()
+
+    def is_for_delta(self, entry: Entry) -> bool:
+        """Whether what differs from an older version is enough."""
+        if not self._can_delta or entry.kind != FILE or entry.whole or not entry.size:
+            return False
+        return entry.size >= WORTH_DELTA or self._always
+
+    def may_be_patched(self, entry: Entry) -> bool:
+        """Whether both sides may have the older version."""
+        return self._reference is not None and entry.size <= PATCHED_MAXIMUM
 
     def make_lane(self, session: Session, tally: Tally) -> "PushLane":
         return PushLane(self, session, tally)
@@ -79,6 +127,10 @@ class Push(Transfer[Entry]):
         flags = self._flags | (0 if directory else self._metadata)
         if directory and entry.final:
             flags |= messages.SET_NOW
+        reference = None
+        if self.is_for_delta(entry):
+            flags |= messages.WELCOMES_DELTA
+            reference = self._reference if self.may_be_patched(entry) else None
         return messages.Entry(
             entry.kind,
             flags,
@@ -89,6 +141,7 @@ class Push(Transfer[Entry]):
             os.fsencode(entry.path),
             os.fsencode(entry.target),
             _attributes(entry) if not directory or entry.final else (),
+            reference,
         )
 
 
@@ -96,13 +149,16 @@ def push(tally: Tally, connector: Connector, session: Session) -> Session:
     """Pushes the job's item over an extended session. Returns the session that is open then."""
     job = tally.job
     transfer = Push(tally, connector, session)
-    if not job.trees:
-        path = os.fsdecode(job.remote.directory.rstrip(b"/")).rpartition("/")[2]
-        if session.is_directory:
-            path = os.path.basename(job.source)
-        return transfer.work(session, transfer.walk.file(path))
-    session = transfer.work(session, transfer.walk.tree())
-    return transfer.work(session, transfer.walk.final())
+    try:
+        if not job.trees:
+            path = os.fsdecode(job.remote.directory.rstrip(b"/")).rpartition("/")[2]
+            if session.is_directory:
+                path = os.path.basename(job.source)
+            return transfer.work(session, transfer.walk.file(path))
+        session = transfer.work(session, transfer.walk.tree())
+        return transfer.work(session, transfer.walk.final())
+    finally:
+        transfer.close()
 
 
 class _Offered:
@@ -111,13 +167,18 @@ class _Offered:
     Attributes:
         offer: how many of the same Offer have had no answer yet; None when this one has had it.
         failure: why it could not be sent, when the server was told.
-        sent: bytes of its content.
+        sent: bytes of its content; `reused`: of these, bytes that the older version had.
+        delta: bytes of a file that the server may have an older version of; 0 for others.
+        older: the signatures of that, as far as they have come.
     """
 
-    __slots__ = ("entry", "failure", "offer", "sent")
+    __slots__ = ("delta", "entry", "failure", "offer", "older", "reused", "sent")
 
-    def __init__(self, entry: Entry, offer: List[int]) -> None:
+    def __init__(self, entry: Entry, offer: List[int], delta: int) -> None:
         self.entry = entry
+        self.delta = delta
+        self.older: Optional[Signatures] = None
+        self.reused = 0
         self.offer: Optional[List[int]] = offer
         self.failure: Optional[CopyFailure] = None
         self.sent = 0
@@ -140,7 +201,9 @@ class PushLane(Lane[Entry]):
         self._tally = tally
         self._offered: Dict[int, _Offered] = {}
         self._offers = 0  # on the way
-        self._wanted: Deque[int] = collections.deque()  # contents that the server asked for
+        self._held: Deque[Entry] = collections.deque()  # not offered yet: too much is on the way
+        self._deltas = 0  # bytes of files on the way that the server may have older versions of
+        self._wanted: Deque[tuple[int, int]] = collections.deque()  # contents that it asked for, and how
         self._digests: Deque[int] = collections.deque()
         self._sending: Optional[Generator[None, None, None]] = None  # a large file that is half sent
         self._delayed: Delayed[Entry] = Delayed(push.job.options.retry_delay)
@@ -175,6 +238,8 @@ class PushLane(Lane[Entry]):
         for offered in self._offered.values():
             self._lose(offered)
         self._offered.clear()
+        entries += self._held
+        self._held.clear()
         return entries + self._delayed.all()
 
     # Sending -----------------------------------------------------------------------------------------------------
@@ -195,16 +260,29 @@ class PushLane(Lane[Entry]):
             self._send_digest(self._digests.popleft())
             return True
         if self._wanted:
-            self._send_file(self._wanted.popleft())
+            self._send_file(*self._wanted.popleft())
             return True
         return False
 
     def _offer(self) -> bool:
-        if self._exhausted or self._offers >= messages.OFFERS_MAXIMUM or len(self._offered) > _ENTRIES_ON_THE_WAY:
+        if self._offers >= messages.OFFERS_MAXIMUM or len(self._offered) > _ENTRIES_ON_THE_WAY:
+            return False
+        if self._held:
+            if not self._has_room(self._held[0]):
+                return False
+            held, self._held = list(self._held), collections.deque()
+            return self._send_offers(held)
+        if self._exhausted:
             return False
         entries = self._push.take(_OFFER_ENTRIES, _OFFER_CONTENT)
         self._exhausted = not entries
         return bool(entries) and self._send_offers(entries)
+
+    def _has_room(self, entry: Entry) -> bool:
+        """Whether one more file may be on the way of which the server may have an older version."""
+        if not self._deltas or not self._push.is_for_delta(entry):
+            return True
+        return self._deltas + entry.size <= _DELTAS_ON_THE_WAY
 
     def _offer_again(self, entry: Entry) -> None:
         try:
@@ -219,7 +297,10 @@ class PushLane(Lane[Entry]):
         batch: List[Entry] = []
         encoded: List[bytes] = []
         size = 0
-        for entry in entries:
+        for place, entry in enumerate(entries):
+            if not self._has_room(entry):
+                self._held.extend(entries[place:])
+                break
             if self._push.failed and self._push.is_below_failed(entry):
                 continue
             if entry.kind == LINK and not self._push.links:
@@ -231,6 +312,8 @@ class PushLane(Lane[Entry]):
             if len(offered.path) > messages.PATH_MAXIMUM:
                 self._failed(entry, CopyFailure(errno.ENAMETOOLONG, Operation.OPEN_DESTINATION))
                 continue
+            if self._push.is_for_delta(entry):
+                self._deltas += entry.size
             batch.append(entry)
             encoded.append(messages.encode_entry(offered))
             size += len(encoded[-1])
@@ -250,7 +333,7 @@ class PushLane(Lane[Entry]):
         self._offers += 1
         unanswered = [count]
         for number, entry in enumerate(entries, first):
-            self._offered[number] = _Offered(entry, unanswered)
+            self._offered[number] = _Offered(entry, unanswered, entry.size if self._push.is_for_delta(entry) else 0)
         payload = struct.pack("<II", first, count) + b"".join(encoded)
         self._session.put_encoded(messages.header(messages.OFFER, len(payload)) + payload)
         self._session.flush()  # the server may look at these while more are found
@@ -287,7 +370,7 @@ class PushLane(Lane[Entry]):
             self._offered[number].failure = failure
         self._session.put(messages.Abandon(number, error_of(failure)))
 
-    def _send_file(self, number: int) -> None:
+    def _send_file(self, number: int, code: int) -> None:
         offered, tally = self._offered.get(number), self._tally
         if offered is None:
             return  # the server has come to a result without it
@@ -298,8 +381,13 @@ class PushLane(Lane[Entry]):
             info = os.fstat(descriptor)
             if not stat.S_ISREG(info.st_mode):
                 raise special_file(info)
-            if info.st_size > _BODY_MAXIMUM:
+            if code == Code.SEND_PATCH and info.st_size <= PATCHED_MAXIMUM:
+                self._sending = self._send_patch(number, descriptor, info)
+            elif code == Code.SEND_DELTA:
+                self._sending = self._send_difference(number, descriptor, info)
+            elif info.st_size > _BODY_MAXIMUM:
                 self._sending = self._send_pieces(number, descriptor, info)
+            if self._sending is not None:
                 descriptor = -1  # closed in there
                 return
             content = _read_up_to(descriptor, info.st_size, tally)
@@ -358,6 +446,65 @@ class PushLane(Lane[Entry]):
         finally:
             system.close_quietly(descriptor)
 
+    def _send_difference(self, number: int, descriptor: int, info: os.stat_result) -> Generator[None, None, None]:
+        """Sends what the older version does not have, whose signatures have come."""
+        offered, tally, session = self._offered[number], self._tally, self._session
+        entry, older = offered.entry, offered.older
+        assert older is not None
+        entry.flight = tally.begin_file(entry.path, info.st_size, entry.root)
+        try:
+            session.put(messages.Begin(number, info.st_mtime_ns, info.st_size))
+            difference = Difference(descriptor, info.st_size, older, tally)
+            for message in difference.messages():
+                session.put(message)
+                if isinstance(message, messages.Data):
+                    self._advance(offered, len(message.content))
+                else:
+                    self._advance(offered, message.length)
+                if isinstance(message, messages.Reuse):
+                    offered.reused += message.length
+                yield
+            session.put(messages.End(difference.crc, messages.CHANGED if _changed(descriptor, info) else 0))
+        except Shrank:
+            self._abandon(number, _Shrank(tally.offset))
+        except OSError as error:
+            self._abandon(number, CopyFailure(error.errno or errno.EIO, tally.operation, tally.offset))
+        finally:
+            system.close_quietly(descriptor)
+
+    def _send_patch(self, number: int, descriptor: int, info: os.stat_result) -> Generator[None, None, None]:
+        """Sends a patch for the older version that both sides have."""
+        offered, tally, session = self._offered[number], self._tally, self._session
+        entry, older = offered.entry, self._push.older
+        assert older is not None
+        entry.flight = tally.begin_file(entry.path, info.st_size, entry.root)
+        level = self._push.job.remote.level
+        crc = offset = 0
+        try:
+            session.put(messages.Begin(number, info.st_mtime_ns, info.st_size))
+            compressor = Compressor(older.read(), info.st_size, level if level > 0 else PATCH_LEVEL)
+            while offset < info.st_size:
+                tally.operation, tally.offset = _READ, offset
+                data = read_at(descriptor, min(_PIECE, info.st_size - offset), offset)
+                if not data:
+                    self._abandon(number, _Shrank(offset))
+                    return
+                crc = zlib.crc32(data, crc)
+                offset += len(data)
+                self._put_patch(compressor.compress(data))
+                self._advance(offered, len(data))
+                yield
+            self._put_patch(compressor.finish())
+            session.put(messages.End(crc, messages.CHANGED if _changed(descriptor, info) else 0))
+        except OSError as error:
+            self._abandon(number, CopyFailure(error.errno or errno.EIO, tally.operation, tally.offset))
+        finally:
+            system.close_quietly(descriptor)
+
+    def _put_patch(self, data: bytes) -> None:
+        for begin in range(0, len(data), _PIECE):
+            self._session.put(messages.PatchData(data[begin : begin + _PIECE]))
+
     def _advance(self, offered: _Offered, count: int) -> None:
         offered.sent += count
         self._tally.advance_file(offered.entry.flight, count)
@@ -370,6 +517,9 @@ class PushLane(Lane[Entry]):
             self._take(session.receive())
 
     def _take(self, message: messages.Message) -> None:
+        if isinstance(message, messages.Signatures):
+            self._take_signatures(message)
+            return
         if not isinstance(message, messages.Results):
             raise violation("a %s where results are due" % type(message).__name__)
         for result in message.results:
@@ -382,17 +532,40 @@ class PushLane(Lane[Entry]):
                 offered.offer = None
             self._take_result(result, offered)
 
+    def _take_signatures(self, message: messages.Signatures) -> None:
+        offered = self._offered.get(message.number)
+        if offered is None or not offered.delta:
+            raise violation("signatures that nobody asked for")
+        try:
+            offered.older = add_signatures(offered.older, message)
+        except ProtocolError as error:
+            raise violation(str(error)) from None
+
     def _take_result(self, result: messages.Result, offered: _Offered) -> None:
         entry, code = offered.entry, result.code
-        if code in (Code.SEND, Code.SEND_DIGEST):
+        if code in (Code.SEND, Code.SEND_DIGEST, Code.SEND_DELTA, Code.SEND_PATCH):
             if entry.kind != FILE or offered.sent:
                 raise violation("it wants the content of what has none, or has it already")
-            (self._wanted if code == Code.SEND else self._digests).append(result.number)
+            if code == Code.SEND_DELTA and (offered.older is None or not offered.older.is_complete):
+                raise violation("it wants what differs from a file whose signatures it has not told")
+            if code == Code.SEND_PATCH and (not offered.delta or not self._push.may_be_patched(entry)):
+                raise violation("it wants a patch for a file that is not known here")
+            if code != Code.SEND_DELTA:
+                offered.older = None
+            if code == Code.SEND_DIGEST:
+                self._digests.append(result.number)
+            else:
+                self._wanted.append((result.number, code))
             return
         del self._offered[result.number]
+        self._deltas -= offered.delta
         self.progressed = True
         if code == Code.FAILED:
             self._lose(offered)
+            if result.error.known_kind() is ErrorKind.DELTA_COPY and offered.delta and offered.failure is None:
+                entry.whole = True  # what the server has is not what it was any more
+                self._delayed.add_first(entry)
+                return
             self._failed(entry, offered.failure or failure_of(result.error))
             return
         self._count(code, offered)
@@ -410,6 +583,7 @@ class PushLane(Lane[Entry]):
                 size = offered.sent
                 tally.files_copied += 1
                 tally.bytes_copied += size
+                tally.bytes_reused += offered.reused
                 tally.in_flight -= size
             elif code == Code.LINKED:
                 tally.files_linked += 1
@@ -423,7 +597,7 @@ class PushLane(Lane[Entry]):
     def _lose(self, offered: _Offered) -> None:
         """What was sent of it is of no use."""
         self._tally.in_flight -= offered.sent
-        offered.sent = 0
+        offered.sent = offered.reused = 0
         self._tally.lose_file(offered.entry.flight)
         offered.entry.flight = None
 

@@ -5,14 +5,31 @@ import hashlib
 import os
 import stat
 import zlib
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from ...._errors import Operation
+from ...._errors import ErrorKind, Operation
 from .. import system
 from ..monitor import Monitor
 from . import messages
-from .messages import Abandon, Begin, Body, Code, Data, Digest, End, Entry, Error, Hole, Offer, Result
-from .open_directories import OpenDirectories, OpenDirectory, look
+from .channel import Channel
+from .messages import (
+    Abandon,
+    Begin,
+    Body,
+    Code,
+    Data,
+    Digest,
+    End,
+    Entry,
+    Error,
+    Hole,
+    Offer,
+    PatchData,
+    Result,
+    Reuse,
+)
+from .older_version import PATCHED_MAXIMUM, Damaged, OlderVersion, Patch
+from .open_directories import OpenDirectories, OpenDirectory, look, patiently
 from .placing import Answer, Placer, Wanted
 from .reasons import check_path, error_of
 from .service import Service
@@ -29,21 +46,35 @@ from .wire import ProtocolError
 
 #: The zeros of a longer hole are not hashed.
 _HASHED_HOLE_MAXIMUM = 1 << 30
+#: So many older versions are held open at most.
+_OLDER_MAXIMUM = 64
 
 
 class _Pending(NamedTuple):
-    """A file that was offered, and has no final result yet. It keeps no directory open: there may be thousands."""
+    """A file that was offered, and has no final result yet. It keeps no directory open: there may be thousands.
+
+    `answer` is what the client was asked for.
+    """
 
     entry: Entry
-    awaits_digest: bool
+    answer: int
 
 
 class _Receiving:
-    """A file whose content is coming in pieces. One that failed is read to its end, too."""
+    """A file whose content is coming in pieces. One that failed is read to its end, too.
 
-    def __init__(self, begin: Begin, entry: Entry, computes_digest: bool) -> None:
+    Attributes:
+        older: the older version that there is.
+        used: something was made of that, which may be why the whole is wrong.
+    """
+
+    def __init__(self, begin: Begin, pending: _Pending, older: Optional[OlderVersion], computes_digest: bool) -> None:
         self.begin = begin
-        self.entry = entry
+        self.entry = pending.entry
+        self.answer = pending.answer
+        self.older = older
+        self.used = False
+        self.patch: Optional[Patch] = None
         self.left = begin.size
         self.crc = 0
         self.digest = hashlib.md5() if computes_digest else None
@@ -58,6 +89,11 @@ class _Receiving:
     def discard(self) -> None:
         if self.file is not None:
             self.file.discard()
+
+    def close(self) -> None:
+        """It needs its older version no more."""
+        if self.older is not None:
+            self.older.close()
 
 
 class Pushes:
@@ -75,6 +111,7 @@ class Pushes:
     def __init__(
         self,
         service: Service,
+        channel: Channel,
         directories: OpenDirectories,
         monitor: Monitor,
         place: Place,
@@ -82,6 +119,7 @@ class Pushes:
         is_owner: bool,
     ) -> None:
         self._service = service
+        self._channel = channel
         self._options = service.options
         self._directories = directories
         self._monitor = monitor
@@ -91,6 +129,7 @@ class Pushes:
         self._is_owner = is_owner
         self._next_number = 0
         self._pending: Dict[int, _Pending] = {}
+        self._older: Dict[int, OlderVersion] = {}
         self._receiving: Optional[_Receiving] = None
         self.results: List[Result] = []
 
@@ -111,6 +150,10 @@ class Pushes:
             self._begin(message)
         elif isinstance(message, Hole):
             self._hole(message)
+        elif isinstance(message, Reuse):
+            self._reuse(message)
+        elif isinstance(message, PatchData):
+            self._patch(message)
         elif isinstance(message, End):
             self._end(message)
         elif isinstance(message, Digest):
@@ -125,6 +168,10 @@ class Pushes:
         """The session ends: what came half is thrown away."""
         if self._receiving is not None:
             self._receiving.discard()
+            self._receiving.close()
+        for older in self._older.values():
+            older.close()
+        self._older.clear()
 
     # What is offered -----------------------------------------------------------------------------------
 
@@ -158,12 +205,60 @@ class Pushes:
             answer = Answer.SEND
         else:
             answer = self._placer.place(wanted)
-        self._answer(number, entry, answer)
+        self._answer(number, wanted, entry, answer)
 
-    def _answer(self, number: int, entry: Entry, answer: Answer) -> None:
+    def _answer(self, number: int, wanted: Wanted, entry: Entry, answer: Answer) -> None:
+        code = answer.value
+        if answer is Answer.SEND:
+            code = self._choose_delta(number, wanted, entry)
         if answer in (Answer.SEND, Answer.SEND_DIGEST):
-            self._pending[number] = _Pending(entry, answer is Answer.SEND_DIGEST)
-        self._finish(number, answer.value)
+            self._pending[number] = _Pending(entry, code)
+        self._finish(number, code)
+
+    def _choose_delta(self, number: int, wanted: Wanted, entry: Entry) -> int:
+        """Whether less than all of it is enough, because an older version is here; what the client is asked for then.
+
+        The signatures of that go ahead of the result.
+        """
+        welcome = entry.flags & messages.WELCOMES_DELTA and self._capabilities & messages.CAN_DELTA
+        if not welcome or not entry.size or len(self._older) >= _OLDER_MAXIMUM:
+            return Code.SEND
+        flags, directory = system.READ_FLAGS | system.O_NOFOLLOW, wanted.directory.descriptor
+        code = Code.SEND
+        older: Optional[OlderVersion] = None
+        try:
+            older = OlderVersion(patiently(lambda: os.open(wanted.name, flags, dir_fd=directory)), self._monitor)
+            if self._has(older, entry):
+                code = Code.SEND_PATCH
+            elif older.is_like(entry.size):
+                signatures = older.signatures(number)
+                code = Code.SEND_DELTA
+        except OSError:
+            pass  # it cannot be read, so it is of no use
+        if code == Code.SEND_DELTA and not self._tell(signatures):
+            code = Code.SEND
+        if code != Code.SEND and older is not None:
+            self._older[number] = older
+        elif older is not None:
+            older.close()
+        return code
+
+    def _has(self, older: OlderVersion, entry: Entry) -> bool:
+        """Whether the older version that is here is that of the client."""
+        if entry.reference is None or max(older.size, entry.size) > PATCHED_MAXIMUM:
+            return False
+        return older.is_that(entry.reference)
+
+    def _tell(self, signatures: Iterator[messages.Signatures]) -> bool:
+        """Sends them. False: the file could not be read to its end, and what was sent is of no use to the client."""
+        while True:
+            try:
+                message = next(signatures, None)
+            except OSError:
+                return False
+            if message is None:
+                return True
+            self._channel.put(message)
 
     def _locate(self, entry: Entry) -> Tuple[OpenDirectory, bytes]:
         """The directory that an entry goes into, made if it is missing, and the name there."""
@@ -227,14 +322,15 @@ class Pushes:
 
     def _digest(self, message: Digest) -> None:
         pending = self._pending.pop(message.number, None)
-        if pending is None or not pending.awaits_digest:
+        if pending is None or pending.answer != Code.SEND_DIGEST:
             raise ProtocolError("a digest that nobody asked for")
         try:
-            answer = self._placer.place_by_digest(self._wanted_of(pending.entry), message.digest)
+            wanted = self._wanted_of(pending.entry)
+            answer = self._placer.place_by_digest(wanted, message.digest)
         except OSError as error:
             self._fail(message.number, error_of(self._monitor, error, pending.entry.path))
             return
-        self._answer(message.number, pending.entry, answer)
+        self._answer(message.number, wanted, pending.entry, answer)
 
     def _finish(self, number: int, code: int) -> None:
         self.results.append(Result(number, code))
@@ -245,16 +341,17 @@ class Pushes:
 
     # Content -------------------------------------------------------------------------------------------
 
-    def _take_pending(self, number: int) -> Entry:
+    def _take_pending(self, number: int) -> _Pending:
         if self._receiving is not None:
             raise ProtocolError("a file's content inside another's")
         pending = self._pending.pop(number, None)
-        if pending is None or pending.awaits_digest:
+        if pending is None or pending.answer == Code.SEND_DIGEST:
             raise ProtocolError("the content of a file that nobody asked for")
-        return pending.entry
+        return pending
 
     def _body(self, message: Body) -> None:
-        entry = self._take_pending(message.number)
+        entry = self._take_pending(message.number).entry
+        self._forget_older(message.number)
         content = message.content
         if zlib.crc32(content) != message.crc:
             raise ProtocolError("content that does not have its CRC")
@@ -271,10 +368,11 @@ class Pushes:
         self._finish(message.number, Code.STORED)
 
     def _begin(self, message: Begin) -> None:
-        entry = self._take_pending(message.number)
-        receiving = self._receiving = _Receiving(message, entry, self._options.use_hash)
+        pending = self._take_pending(message.number)
+        older = self._older.pop(message.number, None)
+        receiving = self._receiving = _Receiving(message, pending, older, self._options.use_hash)
         try:
-            receiving.wanted = self._wanted_of(entry)
+            receiving.wanted = self._wanted_of(pending.entry)
             receiving.file = self._create(receiving.wanted)
         except OSError as error:
             self._fail_receiving(receiving, error)
@@ -289,16 +387,75 @@ class Pushes:
         return receiving
 
     def _data(self, message: Data) -> None:
-        receiving = self._piece_of(len(message.content))
-        receiving.crc = zlib.crc32(message.content, receiving.crc)
+        self._write(self._piece_of(len(message.content)), message.content)
+
+    def _write(self, receiving: _Receiving, content: "messages.Buffer") -> None:
+        receiving.crc = zlib.crc32(content, receiving.crc)
         if receiving.error is not None or receiving.file is None:
             return
         if receiving.digest is not None:
-            receiving.digest.update(message.content)
+            receiving.digest.update(content)
         try:
-            receiving.file.write(message.content)
+            receiving.file.write(content)
         except OSError as error:
             self._fail_receiving(receiving, error)
+
+    def _reuse(self, message: Reuse) -> None:
+        receiving = self._piece_of(message.length)
+        older = receiving.older
+        if older is None or receiving.answer != Code.SEND_DELTA:
+            raise ProtocolError("a Reuse where no signatures were told")
+        if not message.length or message.offset + message.length > older.size:
+            raise ProtocolError("a Reuse of what is not in the older version")
+        receiving.used = True
+        if receiving.error is not None:
+            return
+        try:
+            for piece in older.pieces(message.offset, message.length):
+                self._write(receiving, piece)
+                if receiving.error is not None:
+                    return
+        except OSError:
+            self._fail_delta(receiving)
+
+    def _patch(self, message: PatchData) -> None:
+        receiving = self._piece_of(0)
+        if receiving.answer != Code.SEND_PATCH or receiving.older is None:
+            raise ProtocolError("a patch that nobody asked for")
+        self._feed(receiving, message.content)
+
+    def _feed(self, receiving: _Receiving, content: "Optional[messages.Buffer]") -> None:
+        """Goes on with a patch, or ends it."""
+        receiving.used = True
+        if receiving.error is not None or receiving.older is None:
+            return
+        if receiving.patch is None:
+
+            def write(data: bytes) -> None:
+                self._monitor.check()
+                receiving.left -= len(data)
+                self._write(receiving, data)
+
+            receiving.patch = Patch(receiving.older, receiving.begin.size, write)
+        try:
+            if content is None:
+                receiving.patch.finish()
+            else:
+                receiving.patch.add(content)
+        except (Damaged, OSError, MemoryError):
+            if receiving.error is None:
+                self._fail_delta(receiving)
+
+    def _fail_delta(self, receiving: _Receiving) -> None:
+        """What came does not fit what is here; the client can send the file as it is."""
+        receiving.used = True
+        kind, operation = ErrorKind.DELTA_COPY.value, Operation.READ_REFERENCE.value
+        receiving.fail(Error(kind, operation, errno.EBUSY, path=receiving.entry.path))
+
+    def _forget_older(self, number: int) -> None:
+        older = self._older.pop(number, None)
+        if older is not None:
+            older.close()
 
     def _hole(self, message: Hole) -> None:
         receiving = self._piece_of(message.length)
@@ -320,9 +477,14 @@ class Pushes:
 
     def _end(self, message: End) -> None:
         receiving = self._piece_of(0)
-        if receiving.left:
+        if receiving.patch is not None:
+            self._feed(receiving, None)
+        if receiving.used:
+            if receiving.error is None and (receiving.left or receiving.crc != message.crc):
+                self._fail_delta(receiving)
+        elif receiving.left:
             raise ProtocolError("less content than was announced")
-        if receiving.crc != message.crc:
+        elif receiving.crc != message.crc:
             raise ProtocolError("content that does not have its CRC")
         entry, wanted, begin = receiving.entry, receiving.wanted, receiving.begin
         if receiving.error is None and receiving.file is not None and wanted is not None:
@@ -332,6 +494,7 @@ class Pushes:
             except OSError as error:
                 self._fail_receiving(receiving, error)
         self._receiving = None
+        receiving.close()
         if receiving.error is not None:
             self._fail(begin.number, receiving.error)
         else:
@@ -340,9 +503,11 @@ class Pushes:
     def _abandon(self, message: Abandon) -> None:
         if self._receiving is not None and self._receiving.begin.number == message.number:
             self._receiving.discard()
+            self._receiving.close()
             self._receiving = None
         elif self._pending.pop(message.number, None) is None:
             raise ProtocolError("a file was abandoned that nobody asked for")
+        self._forget_older(message.number)
         self._fail(message.number, message.error)
 
     def _create(self, wanted: Wanted) -> TemporaryFile:

@@ -7,14 +7,15 @@ import time
 from typing import List, Optional, Tuple
 
 from ...._control import Control
-from ...._errors import Operation, error_from_failure
-from ...._job import CopyJob, Remote
+from ...._errors import ErrorKind, Operation, error_from_failure
+from ...._job import DELTA_ALWAYS, CopyJob, Remote
 from ...._report import CopyReport, Snapshot
 from ..coordinator import Coordinator
 from ..directory import DirectoryCache
 from ..failure import Cancelled, CopyFailure
 from ..limits import share_descriptors
 from ..scheduler import join_all
+from . import messages
 from .client import Connector, Session
 from .plain_client import pull_plainly, push_plainly
 from .pull import pull
@@ -101,6 +102,9 @@ class RemoteJob(Coordinator):
         session = connector.connect(1)
         self.server = session.server
         try:
+            if self.remote.delta == DELTA_ALWAYS and not session.capabilities & messages.CAN_DELTA:
+                text = "the server makes no deltas; leave it to delta='auto' whether to use them"
+                raise CopyFailure(errno.ENOTSUP, Operation.CONNECT, kind=ErrorKind.UNSUPPORTED, text=text)
             if session.extended:
                 session = (push if self.remote.push else pull)(tally, connector, session)
             else:
@@ -151,11 +155,12 @@ class RemoteJob(Coordinator):
 
     def _report(self, seconds: float) -> CopyReport:
         tallies = self._tallies
-        size = sum(t.bytes_copied for t in tallies)
+        size, reused = sum(t.bytes_copied for t in tallies), sum(t.bytes_reused for t in tallies)
         return CopyReport(
             files_copied=sum(t.files_copied for t in tallies),
             bytes_copied=size,
-            bytes_written=size,
+            bytes_reused=reused,
+            bytes_written=size - reused,
             files_linked=sum(t.files_linked for t in tallies),
             bytes_linked=sum(t.bytes_linked for t in tallies),
             files_skipped=sum(t.files_skipped for t in tallies),

@@ -143,6 +143,8 @@ class Session:
         if hello.version < messages.VERSION:
             raise ProtocolError("the unknown version %d" % hello.version)
         self._capabilities = hello.capabilities & self._own_capabilities()
+        if not self._capabilities & messages.CAN_ZSTD:
+            self._capabilities &= ~messages.CAN_DELTA
         nonce = os.urandom(messages.NONCE_SIZE)
         welcome = messages.encode(Welcome(messages.VERSION, self._capabilities, nonce, self._options.thread_count))
         self._connection.send(welcome)
@@ -151,7 +153,7 @@ class Session:
             self._check_token(self._version + hello_bytes + welcome)
 
     def _own_capabilities(self) -> int:
-        found = messages.CAN_MODES | messages.CAN_LINKS
+        found = messages.CAN_MODES | messages.CAN_LINKS | (messages.CAN_DELTA if self._options.delta else 0)
         if zstd.AVAILABLE and self._options.compression:
             found |= messages.CAN_ZSTD
         return found | messages.CAN_ATTRIBUTES if system.XATTR else found
@@ -190,7 +192,7 @@ class Session:
         common = (self._directories, self._monitor, place, self._capabilities)
         self._pulls = Pulls(self._service, self._channel, *common)
         if message.flags & messages.OPEN_WRITE:
-            self._pushes = Pushes(self._service, *common, is_owner=self._secret is not None)
+            self._pushes = Pushes(self._service, self._channel, *common, is_owner=self._secret is not None)
             if self._service.shares.whole_file_system:
                 self._service.sweep_later(place)
         self._channel.put(Opened(what, len(made)))

@@ -28,6 +28,7 @@ class Tally(Monitor):
         self.files_skipped = self.bytes_skipped = 0
         self.symlinks_copied = 0
         self.directories_created = 0
+        self.bytes_reused = 0
         self.retries = 0
         self.errors = 0
         self.in_flight = 0

@@ -61,6 +61,7 @@ class Entry:
         final: a directory in which nothing is going to change any more.
         tries, shrinks: how often it failed, and became shorter while it was sent.
         flight: its progress, while it is sent.
+        whole: it is to be sent as it is, because what differs was no good.
     """
 
     __slots__ = (
@@ -76,6 +77,7 @@ class Entry:
         "shrinks",
         "target",
         "tries",
+        "whole",
     )
 
     def __init__(
@@ -91,6 +93,7 @@ class Entry:
         self.attributes: Attributes = []
         self.final = False
         self.tries = self.shrinks = 0
+        self.whole = False
         self.flight: Optional[Flight] = None
 
     @property
