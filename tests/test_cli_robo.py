@@ -39,7 +39,6 @@ def parsed(*words):
         ("/LEV:3", {"subdirs": True, "max_depth": 3}),
         ("/KSY /F /XC", {"keep_dir_symlinks": True, "flatten": True, "exclude_changed": True}),
         ("*.dll bin\\x.exe", {"files": ("*.dll", "bin/x.exe")}),
-        ("*.*", {"files": ("*",)}),
         ("/I a.txt lists\\b.txt /IX c.txt", {"file_lists": ("a.txt", "lists/b.txt"), "exclude_lists": ("c.txt",)}),
         ("/I:a.txt /I:/E", {"file_lists": ("a.txt", "/E")}),
         ("/XF *.pdb *.tmp /XD .git", {"exclude_files": ("*.pdb", "*.tmp"), "exclude_dirs": (".git",)}),
@@ -107,6 +106,11 @@ def test_what_is_not_legal_is_named(words, named):
     with pytest.raises(click.UsageError) as caught:
         parsed(*words.split())
     assert named in caught.value.message
+
+
+@pytest.mark.parametrize("words", ["*.*", "*", "*.* x.txt"])
+def test_every_file_is_no_restriction(words):
+    assert "files" not in parsed(*words.split()).options
 
 
 def test_first_two_words_are_paths(tmp_path, monkeypatch):
@@ -231,6 +235,9 @@ def test_log_begins_anew_and_has_all(syncing, tree, tmp_path):
     for part in ("Source", "/S /LOG:", "two.txt", "Mismatch"):
         assert part in text and part in done.out
     assert eacopy("robo", tree, tmp_path / "to", "/LOG:%s/no/log" % tmp_path).status == 2
+    before = log.read_text()
+    assert eacopy("robo", tree, "//no.host.invalid/share/x", "/NOSERVER", "/LOG:%s" % log).status == 2
+    assert log.read_text() == before
 
 
 def test_what_is_told_can_be_less(syncing, tree, tmp_path):
@@ -309,7 +316,7 @@ def test_server_and_purging_where_the_share_is_seen_too(server, syncing, tree):
 def test_pull_copies_all_or_nothing(server, tree, tmp_path):
     assert through(server, "/E /SERVER", tree).status == 0
     place = "eacopy://127.0.0.1:%d/s/there" % server.port
-    done = eacopy("robo", "--token", "secret", place, tmp_path / "back", "/E", "/SERVER")
+    done = eacopy("robo", "--token", "secret", place, tmp_path / "back", "*.*", "/E", "/SERVER")
     assert done.status == 0, done.err
     assert contents(tmp_path / "back") == contents(tree)
     done = eacopy("robo", "--token", "secret", place, tmp_path / "back2", "*.txt", "/E", "/SERVER")

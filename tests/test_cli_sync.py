@@ -117,6 +117,10 @@ def test_lists_say_what_is_copied(syncing, tree, tmp_path):
     done = eacopy("sync", "--file-list", tmp_path / "list", "--optional", "missing.txt", tree, tmp_path / "to2")
     assert done.status == 0, done.err
     assert set(contents(tmp_path / "to2")) == {"one.txt"}
+    (tmp_path / "two").write_text("below\nmissing.txt\none.txt\n")
+    retries = ("--retries", "1", "--retry-wait", "0")
+    done = eacopy("sync", *retries, "--file-list", tmp_path / "two", tree, tmp_path / "to3")
+    assert table(done.out)["Files"] == ["4", "3", "0", "0", "0", "1", "0"]
 
 
 def test_older_copies_are_linked_to(syncing, tree, tmp_path):

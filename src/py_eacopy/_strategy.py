@@ -112,7 +112,9 @@ def run_all(
         for failure in report.errors:
             use_bytes_paths(failure)
     if report.errors and config.error_strategy is not ErrorStrategy.IGNORE:
-        raise tree_error(report.errors)
+        failure = tree_error(report.errors)
+        failure.report = report
+        raise failure
     return report
 
 

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import tempfile
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import attr
 import click
@@ -74,16 +74,17 @@ def _config(plan: Plan, backend: Optional[str], bwlimit: Optional[int]) -> Confi
         raise click.UsageError(str(error)) from None
 
 
-def _copy(plan: Plan, config: Config, token: Optional[str], dry_run: bool, quiet: bool, json_only: bool) -> Any:
-    told = not plan.minimal and not quiet
-    output = {"quiet": quiet, "as_json": json_only, "log": plan.log, "verbose": told or dry_run}
+def _copy(
+    plan: Plan, config: Config, token: Optional[str], dry_run: bool, quiet: bool, json_only: bool
+) -> Tuple[CopyReport, int]:
+    output = {"quiet": quiet, "as_json": json_only, "log": plan.log, "verbose": dry_run or not plan.minimal}
     output.update(log_format="%(message)s", log_actions=not plan.minimal, debug=plan.verbose and not json_only)
     plan.options["dry_run"] = dry_run
-    paper = _Paper(plan.log, quiet or json_only)
-    if plan.header:
-        paper.print(_header(plan))
+    header = _header(plan) if plan.header else []
     with _as_list(plan):
         copy = robo_server.way(plan, token, config, _direct(plan, config, json_only), dry_run)
+        paper = _Paper(plan.log, quiet or json_only)  # only now is it sure that there is something to write
+        paper.print(header)
         report, status = perform(lambda control: _with_missing(plan, copy(control), control), output)
     if plan.summary:
         paper.print(["", *summary.lines(report, dry_run)])
@@ -119,15 +120,15 @@ class _Paper:
 
     def print(self, lines: Sequence[str]) -> None:
         if not self._silent:
-            click.echo("\n".join(lines))
+            click.echo("".join(line + "\n" for line in lines), nl=False)
         if self._log is not None:
             with open(self._log, "a", encoding="utf-8", errors="backslashreplace") as log:
-                log.write("\n".join(lines) + "\n")
+                log.writelines(line + "\n" for line in lines)
 
 
 def _header(plan: Plan) -> List[str]:
     rows = [
-        ("Source", os.path.abspath(plan.source) if "//" not in plan.source[:10] else plan.source),
+        ("Source", plan.source),
         ("Destination", plan.destination),
         ("Files", " ".join(plan.options.get("files", ("*",)))),
         ("Switches", " ".join(plan.switches)),

@@ -163,8 +163,9 @@ class _Reader:
             plan.options["link_database"] = path(lists["LINKDB"][0])
         if "SERVERADDR" in lists:
             plan.server_address = lists["SERVERADDR"][0]
-        if self._files:
-            plan.options["files"] = tuple(_pattern(plan, word) for word in self._files)
+        patterns = tuple(_pattern(plan, word) for word in self._files)
+        if patterns and "*" not in patterns:
+            plan.options["files"] = patterns
 
 
 # What words after a switch become -------------------------------------------------------------------------------------

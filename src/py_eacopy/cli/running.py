@@ -47,7 +47,7 @@ def run(copy: Callable[[Control], CopyReport], output: Mapping[str, Any]) -> int
 
 def perform(copy: Callable[[Control], CopyReport], output: Mapping[str, Any]) -> Tuple[CopyReport, int]:
     """Copies, with progress, log and signals as for :func:`run`; returns what was done, and the exit status."""
-    told = bool(output.get("verbose")) and not output["as_json"]
+    told = bool(output.get("verbose")) and not output["as_json"] and not output["quiet"]
     logged = output["log"] is not None and output.get("log_actions", True)
     control = Control()
     if told or (logged and not output["as_json"]):
