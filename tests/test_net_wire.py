@@ -408,6 +408,22 @@ def test_frames_that_cannot_be():
             zstd.decompress(wrong, limit)
 
 
+@needs_zstd
+def test_high_levels_are_left_in_the_middle_of_a_frame():
+    content = b"".join(b"%d " % (number * number % 9973) for number in range(150_000))
+    for level in (3, 12, 19):
+        assert zstd.decompress(zstd.compress(content, level), len(content)) == content
+    looked = []
+
+    def check():
+        looked.append(1)
+        if len(looked) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        zstd.compress(content, 19, check)
+
+
 def test_the_level_adapts_to_the_slower_side():
     level = LevelControl(AUTO)
     if not zstd.AVAILABLE:

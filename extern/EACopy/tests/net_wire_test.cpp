@@ -488,6 +488,28 @@ TEST(PathsStayInside) {
   CHECK(!IsTemporaryName(".eacopy-0123456789abcdeg.tmp") && !IsTemporaryName(".eacopy-0123456789abcdef.tm"));
 }
 
+TEST(HighLevelsAreLeftInTheMiddleOfAFrame) {
+  if (!ZstdAvailable()) return;
+  std::string content;
+  for (uint32_t i = 0; content.size() < 600000; i = i * 1664525u + 1013904223u)
+    content += std::to_string(i >> 20) + " ";
+  Compressor compressor;
+  Decompressor decompressor;
+  const std::atomic<bool> stop{true}, go_on{false};
+  std::string frame = "before";
+  CHECK(!compressor.Compress(content, 19, &frame, &stop));
+  CHECK_EQUAL(frame, "before");
+  frame.clear();
+  for (const int level : {19, 3, 12}) {
+    frame.clear();
+    REQUIRE(compressor.Compress(content, level, &frame, &go_on));
+    CHECK(frame.size() < content.size() / 2);
+    std::string_view back;
+    REQUIRE(decompressor.Decompress(frame, content.size(), &back));
+    CHECK(back == content);
+  }
+}
+
 TEST(FramesHoldNoMoreThanTheyMay) {
   if (!ZstdAvailable()) SKIP("there is no zstd here");
   const std::string content(100000, 'x');

@@ -42,7 +42,7 @@ Status ClientChannel::Pack() {
   const auto begin = steady_clock::now();
   frame_.clear();
   const bool compressed = level > 0 && packed_.size() <= kMaxUnpacked &&
-                          compressor_.Compress(packed_, level, &frame_) &&
+                          compressor_.Compress(packed_, level, &frame_, patience_.cancelled) &&
                           frame_.size() < packed_.size() - packed_.size() / 32;
   if (level_ < 0) {
     controller_.Sent(level, packed_.size(), compressed ? frame_.size() : packed_.size(), steady_clock::now() - begin,

@@ -124,7 +124,7 @@ Status ContentSender::Pack() {
   const auto begin = std::chrono::steady_clock::now();
   frame_.clear();
   const bool compressed = level > 0 && packed_.size() <= kMaxUnpacked &&
-                          compressor_.Compress(packed_, level, &frame_) &&
+                          compressor_.Compress(packed_, level, &frame_, &context_.stopping) &&
                           frame_.size() < packed_.size() - packed_.size() / 32;
   const auto took = std::chrono::steady_clock::now() - begin;
   // What was sent before has kept the wire busy all the while: compressing cost no time.

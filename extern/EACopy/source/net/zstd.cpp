@@ -3,6 +3,7 @@
 
 #include "zstd.h"
 
+#include <algorithm>
 #include <new>
 #include <utility>
 
@@ -97,6 +98,10 @@ ZstdLibrary Load() {
 
 #endif
 
+// Up to this level a frame takes no longer than anybody may wait.
+constexpr int kQuick = 9;
+constexpr size_t kPiece = 128 * 1024;  // a block
+
 }  // namespace
 
 const ZstdLibrary& TheZstdLibrary() {
@@ -113,7 +118,34 @@ Compressor::~Compressor() {
   if (context_ != nullptr) TheZstdLibrary().free_compressor(static_cast<CompressionContext*>(context_));
 }
 
-bool Compressor::Compress(std::string_view content, int level, std::string* out) {
+// So that nobody has to wait for the highest levels, which take a second for a frame.
+bool Compressor::CompressInPieces(std::string_view content, int level, char* out, size_t room,
+                                  const std::atomic<bool>* stop, size_t* size) {
+  const ZstdLibrary& library = TheZstdLibrary();
+  auto* context = static_cast<CompressionContext*>(context_);
+  bool ok = library.is_error(library.set_compression(context, kZstdLevel, level)) == 0 &&
+            library.is_error(library.pledge_size(context, content.size())) == 0;
+  ZstdOutput output = {out, room, 0};
+  ZstdInput input = {content.data(), 0, 0};
+  for (size_t left = 1; ok && left != 0;) {
+    if (stop != nullptr && stop->load(std::memory_order_relaxed)) {
+      ok = false;
+      break;
+    }
+    input.size = std::min(input.size + kPiece, content.size());
+    const bool last = input.size == content.size();
+    left = library.compress_some(context, &output, &input, last ? kZstdEnd : kZstdContinue);
+    ok = library.is_error(left) == 0 && (output.pos < room || (last && left == 0));
+    if (!last) left = 1;
+  }
+  *size = output.pos;
+  if (ok) return true;
+  library.free_compressor(context);  // it is in the middle of a frame
+  context_ = nullptr;
+  return false;
+}
+
+bool Compressor::Compress(std::string_view content, int level, std::string* out, const std::atomic<bool>* stop) {
   const ZstdLibrary& library = TheZstdLibrary();
   if (!library.complete) return false;
   if (context_ == nullptr) context_ = library.create_compressor();
@@ -121,9 +153,15 @@ bool Compressor::Compress(std::string_view content, int level, std::string* out)
   const size_t before = out->size();
   const size_t bound = library.compress_bound(content.size());
   out->resize(before + bound);
-  const size_t size = library.compress(static_cast<CompressionContext*>(context_), &(*out)[before], bound,
-                                       content.data(), content.size(), level);
-  const bool failed = library.is_error(size) != 0;
+  size_t size = 0;
+  bool failed = false;
+  if (level > kQuick && content.size() > kPiece) {
+    failed = !CompressInPieces(content, level, &(*out)[before], bound, stop, &size);
+  } else {
+    size = library.compress(static_cast<CompressionContext*>(context_), &(*out)[before], bound, content.data(),
+                            content.size(), level);
+    failed = library.is_error(size) != 0;
+  }
   out->resize(before + (failed ? 0 : size));
   return !failed;
 }

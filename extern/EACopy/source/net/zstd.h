@@ -2,6 +2,7 @@
 #ifndef EACOPY_SOURCE_NET_ZSTD_H_
 #define EACOPY_SOURCE_NET_ZSTD_H_
 
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -21,11 +22,14 @@ class Compressor {
   Compressor(const Compressor&) = delete;
   Compressor& operator=(const Compressor&) = delete;
 
-  // Appends one frame with its content size in the header. False when memory is short or there is no zstd; *out is then
-  // as before.
-  bool Compress(std::string_view content, int level, std::string* out);
+  // Appends one frame with its content size in the header. False when memory is short, there is no zstd, or `stop`,
+  // which may be null, was set meanwhile; *out is then as before.
+  bool Compress(std::string_view content, int level, std::string* out, const std::atomic<bool>* stop = nullptr);
 
  private:
+  bool CompressInPieces(std::string_view content, int level, char* out, size_t room, const std::atomic<bool>* stop,
+                        size_t* size);
+
   void* context_ = nullptr;
 };
 

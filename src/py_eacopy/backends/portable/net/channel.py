@@ -161,7 +161,7 @@ class Channel:
             return data
         waited, self._waited = self.connection.waited - self._waited, self.connection.waited
         start = time.perf_counter()
-        frame = zstd.compress(data, level)
+        frame = zstd.compress(data, level, self.connection.check)
         self.level.tell(time.perf_counter() - start, waited, self.connection.is_behind())
         if not self.level.is_worth(len(data), len(frame)):
             return data

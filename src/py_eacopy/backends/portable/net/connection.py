@@ -162,6 +162,11 @@ class Connection:
             return False  # not TCP
         return held != bytes(4)
 
+    def check(self) -> None:
+        """Asks the owner whether to go on, as while it waits. Raises what that raises."""
+        if self._tick is not None:
+            self._tick()
+
     def _wait_for_room(self) -> None:
         start = time.monotonic()
         try:

@@ -14,15 +14,34 @@ class FrameError(ValueError):
     """A frame that cannot be decoded, or not into what was announced."""
 
 
-_Compress = Callable[[Any, int], bytes]
+#: Up to this level a frame takes no longer than anybody may wait.
+_QUICK = 9
+_PIECE = 128 * 1024
+
+_Compress = Callable[[Any, int, Callable[[], None]], bytes]
 _Decompress = Callable[[Any, int], bytes]
+
+
+def _in_pieces(compressor: Any, data: Any, check: Callable[[], None]) -> bytes:
+    """So that nobody has to wait for the highest levels, which take a second for a frame."""
+    parts = []
+    with memoryview(data) as view:
+        for begin in range(0, len(view), _PIECE):
+            check()
+            parts.append(compressor.compress(view[begin : begin + _PIECE]))
+    parts.append(compressor.flush())
+    return b"".join(parts)
 
 
 def _from_standard(module: Any) -> Tuple[_Compress, _Decompress]:
     options = {module.DecompressionParameter.window_log_max: _WINDOW_LOG_MAXIMUM}
 
-    def compress(data: Any, level: int) -> bytes:
-        return bytes(module.compress(data, level))
+    def compress(data: Any, level: int, check: Callable[[], None]) -> bytes:
+        if level <= _QUICK or len(data) <= _PIECE:
+            return bytes(module.compress(data, level))
+        compressor = module.ZstdCompressor(level=level)
+        compressor.set_pledged_input_size(len(data))
+        return _in_pieces(compressor, data, check)
 
     def decompress(data: Any, limit: int) -> bytes:
         result = b""
@@ -46,8 +65,11 @@ def _from_standard(module: Any) -> Tuple[_Compress, _Decompress]:
 
 
 def _from_zstandard(module: Any) -> Tuple[_Compress, _Decompress]:
-    def compress(data: Any, level: int) -> bytes:
-        return bytes(module.ZstdCompressor(level=level).compress(data))
+    def compress(data: Any, level: int, check: Callable[[], None]) -> bytes:
+        compressor = module.ZstdCompressor(level=level)
+        if level <= _QUICK or len(data) <= _PIECE:
+            return bytes(compressor.compress(data))
+        return _in_pieces(compressor.compressobj(size=len(data)), data, check)
 
     def decompress(data: Any, limit: int) -> bytes:
         decompressor = module.ZstdDecompressor(max_window_size=1 << _WINDOW_LOG_MAXIMUM)
@@ -84,10 +106,14 @@ _functions = _find()
 AVAILABLE = _functions is not None
 
 
-def compress(data: Any, level: int) -> bytes:
-    """One frame, which says its content's size."""
+def compress(data: Any, level: int, check: Callable[[], None] = lambda: None) -> bytes:
+    """One frame, which says its content's size.
+
+    Args:
+        check: called now and then where that takes long; may raise.
+    """
     assert _functions is not None
-    return _functions[0](data, level)
+    return _functions[0](data, level, check)
 
 
 def store(data: bytes) -> bytes:
