@@ -1049,6 +1049,15 @@ def test_listed_files_are_linked_to_older_copies(listed):
     assert os.path.samefile("one/A/C/Bar.txt", "two/A/C/Bar.txt")
 
 
+def test_totals_are_those_of_all_that_is_listed(listed):
+    control = py_eacopy.Control()
+    listed("Foo.txt\nA/B\nA/*.dat", control=control)
+    state = control.snapshot()
+    assert (state.files_found, state.files_copied, state.files_skipped) == (4, 4, 0)
+    listed("Foo.txt", control=control)
+    assert control.snapshot().files_found == 1
+
+
 def test_flat_names_from_lists_must_differ(listed):
     with pytest.raises(shutil.Error, match="another file of this name"):
         listed("Foo.txt\nA/B/Foo.txt", flatten=True)

@@ -6,8 +6,11 @@ from any.
 
 import contextlib
 import logging
+import operator
 import threading
 from typing import Any, Callable, Iterator, List, Optional
+
+import attr
 
 from ._errors import CallbackError, EACopyError, InvalidArgumentError
 from ._report import Snapshot, SyncAction
@@ -18,6 +21,8 @@ ProgressCallback = Callable[[int, int, str], Any]
 ActionCallback = Callable[[SyncAction], Any]
 
 logger = logging.getLogger("py_eacopy")
+
+_NOTHING = Snapshot()
 
 
 class Control:
@@ -56,7 +61,7 @@ class Control:
         self._cancelled = False
         self._canceller: Optional[Callable[[], None]] = None
         self._snapshotter: Optional[Callable[[], Snapshot]] = None
-        self._last = Snapshot()
+        self._last = self._carried = _NOTHING
 
     # For the caller ------------------------------------------------------------------------------------------
 
@@ -76,7 +81,7 @@ class Control:
     def snapshot(self) -> Snapshot:
         """How far the job is; its last state when it is over."""
         with self._lock:
-            return self._snapshotter() if self._snapshotter is not None else self._last
+            return self._now() if self._snapshotter is not None else self._last
 
     # For the strategy ----------------------------------------------------------------------------------------
 
@@ -100,6 +105,7 @@ class Control:
         self._ignores_errors, self._log_level = ignores_errors, log_level
         self.errors.clear()
         self.actions.clear()
+        self._carried = _NOTHING
         try:
             yield
         finally:
@@ -127,8 +133,19 @@ class Control:
         """The job is over; must come before its memory goes."""
         with self._lock:
             if self._snapshotter is not None:
-                self._last = self._snapshotter()
+                self._last = self._now()
             self._canceller = self._snapshotter = None
+
+    def carry_on(self) -> None:
+        """Another job of the same call follows; its totals are added to those so far. Called between two jobs."""
+        self._carried = self._last
+
+    def _now(self) -> Snapshot:
+        assert self._snapshotter is not None
+        now = self._snapshotter()
+        if self._carried is _NOTHING:
+            return now
+        return Snapshot(*map(operator.add, attr.astuple(self._carried), attr.astuple(now)))
 
     def record(self, error: EACopyError) -> None:
         """Something failed. Called in the job's thread, once for each failure, in order."""

@@ -101,6 +101,7 @@ def run_all(
             backend = backend_with(config, *_needs(job))
             try:
                 report = _sum(report, backend.run(job, control))
+                control.carry_on()
             except BaseException as error:
                 if as_bytes and isinstance(error, EACopyError):
                     use_bytes_paths(error)
