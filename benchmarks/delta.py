@@ -1,11 +1,12 @@
 """Deltas beside rsync, xdelta3 and zstd: `python -m benchmarks.delta`; docs/benchmarks.md has the figures.
 
 The data are two versions of a large shared library, out of two wheels that pip fetches, and an image of 1 GB with 1 %
-of its 4 KB blocks changed.
+of its 4 KB blocks changed. Servers and rsync's daemon run in processes of their own, on tmpfs.
 """
 
 import argparse
 import random
+import re
 import shutil
 import statistics
 import subprocess
@@ -13,13 +14,14 @@ import sys
 import time
 import zipfile
 from pathlib import Path
-from typing import Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Tuple, Union
 
 import py_eacopy
 
-from . import places
+from . import network, places
 
 _PACKAGE, _OLD, _NEW, _MEMBER = "pyarrow", "19.0.0", "19.0.1", "libarrow.so.1900"
+_WORKS = ("local", "patches", "server")
 #: Does it once, and returns how many bytes came out of it.
 Contestant = Callable[[], int]
 
@@ -28,16 +30,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.delta", description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="alternating runs of each contestant (5)")
     parser.add_argument("--backend", choices=("auto", "native", "portable"), default="auto")
+    parser.add_argument("--work", nargs="+", choices=_WORKS, default=_WORKS, help="what to measure (all)")
     parser.add_argument("--megabytes", type=int, default=1000, help="of the image (1000)")
     arguments = parser.parse_args()
     config = py_eacopy.Config(backend=arguments.backend)
     print("backend:", py_eacopy.backend_info(config=config).name, flush=True)
     with places.memory_folder() as memory:
-        with places.open_place("xfs", memory) as place:
-            if place is not None:
-                local(place.path, place.path, config, arguments.runs, arguments.megabytes)
-                local(place.path, memory, config, arguments.runs, arguments.megabytes)
-        patches(memory, config, arguments.runs)
+        if "local" in arguments.work:
+            with places.open_place("xfs", memory) as place:
+                if place is not None:
+                    local(place.path, place.path, config, arguments.runs, arguments.megabytes)
+                    local(place.path, memory, config, arguments.runs, arguments.megabytes)
+        if "patches" in arguments.work:
+            patches(memory, config, arguments.runs)
+        if "server" in arguments.work:
+            server(memory, config, arguments.runs)
 
 
 def local(folder: Path, elsewhere: Path, config: py_eacopy.Config, runs: int, megabytes: int) -> None:
@@ -105,6 +112,69 @@ def patches(folder: Path, config: py_eacopy.Config, runs: int) -> None:
     show("applying it", results, new.stat().st_size)
 
 
+def server(folder: Path, config: py_eacopy.Config, runs: int) -> None:
+    """The library, pushed and pulled; the other side has the older version at the path."""
+    old, new, patch, here = library(folder, _OLD), library(folder, _NEW), folder / "patch", folder / "here"
+    with network.serving(folder / "ours", config) as port, network.daemon(folder / "theirs") as rsync_port:
+        address, module = f"eacopy://127.0.0.1:{port}/data/copy", f"rsync://127.0.0.1:{rsync_port}/data/copy"
+
+        def push(level: Union[int, str], **options: Any) -> Contestant:
+            return lambda: _wire(
+                py_eacopy.copy_with_server(new, address, compression_level=level, config=config, **options)
+            )
+
+        def pull(level: Union[int, str]) -> Contestant:
+            return lambda: _wire(py_eacopy.copy_with_server(address, here, compression_level=level, config=config))
+
+        def rsync(source: str, target: str) -> Contestant:
+            return lambda: _rsync("-z", "--no-whole-file", source, target)
+
+        pushes: Dict[str, Contestant] = {
+            "push, level 3": push(3),
+            "push, level 9": push(9),
+            'push, level "auto"': push("auto"),
+            "push, level 3, reference": push(3, reference=old),
+            "push, level 3, delta=False": push(3, delta=False),
+            "rsync -z --no-whole-file": rsync(str(new), module),
+        }
+        pulls: Dict[str, Contestant] = {
+            "pull, level 3": pull(3),
+            'pull, level "auto"': pull("auto"),
+            "rsync -z --no-whole-file": rsync(module, str(here)),
+        }
+        copies = (folder / "ours" / "copy", folder / "theirs" / "copy")
+        for title, contestants, there, target in (
+            ("pushing it; the server has the older version", pushes, old, copies),
+            ("pulling it; the older version is here", pulls, new, (here,)),
+        ):
+            results: Dict[str, List[Tuple[float, int]]] = {name: [] for name in contestants if installed(name)}
+            for _ in range(runs):
+                for name in results:
+                    for copy in copies:
+                        shutil.copyfile(there, copy)
+                    for copy in target:
+                        shutil.copyfile(old, copy)
+                    start = time.perf_counter()
+                    wire = contestants[name]()
+                    results[name].append((time.perf_counter() - start, wire))
+                    if not any(copy.read_bytes() == new.read_bytes() for copy in target):
+                        raise SystemExit(f"benchmarks: {name} made something else")
+            show(title, results, new.stat().st_size, "bytes on the wire")
+    size = py_eacopy.create_delta(new, old, patch, config=config).bytes_written
+    print(f"\nthe patch, level 3: {size:,} bytes")
+
+
+def _wire(report: py_eacopy.CopyReport) -> int:
+    return report.bytes_sent + report.bytes_received
+
+
+def _rsync(*arguments: str) -> int:
+    told = subprocess.run(["rsync", "-a", "--stats", *arguments], check=True, stdout=subprocess.PIPE, encoding="utf-8")
+    return sum(
+        int(text.replace(",", "")) for text in re.findall(r"Total bytes (?:sent|received): ([0-9,]+)", told.stdout)
+    )
+
+
 # Data -----------------------------------------------------------------------------------------------------------------
 
 
@@ -128,7 +198,7 @@ def library(folder: Path, version: str) -> Path:
     asked = ["--no-deps", "--only-binary=:all:", "--python-version=3.11", "--platform=manylinux_2_28_x86_64"]
     command = [sys.executable, "-m", "pip", "download", "-q", *asked, "-d", str(wheels), f"{_PACKAGE}=={version}"]
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-    [wheel] = wheels.iterdir()
+    [wheel] = wheels.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         name = next(name for name in archive.namelist() if name.endswith("/" + _MEMBER))
         (folder / f"library-{version}").write_bytes(archive.read(name))
@@ -146,7 +216,7 @@ def run(command: List[str]) -> int:
 def installed(name: str) -> bool:
     words = name.split()
     tool = "rsync" if "rsync" in words else words[0]
-    return "_" in tool or shutil.which(tool) is not None
+    return "_" in tool or tool in ("push,", "pull,") or shutil.which(tool) is not None
 
 
 def measured(contestants: Dict[str, Contestant], runs: int, target: Path) -> Dict[str, List[Tuple[float, int]]]:
@@ -162,8 +232,8 @@ def measured(contestants: Dict[str, Contestant], runs: int, target: Path) -> Dic
     return values
 
 
-def show(title: str, results: Dict[str, List[Tuple[float, int]]], whole: int) -> None:
-    print(f"\n### {title}\n\n| | median ms | bytes written | of the whole |\n|---|---|---|---|")
+def show(title: str, results: Dict[str, List[Tuple[float, int]]], whole: int, what: str = "bytes written") -> None:
+    print(f"\n### {title}\n\n| | median ms | {what} | of the whole |\n|---|---|---|---|")
     for name, runs in results.items():
         median = statistics.median(seconds for seconds, _ in runs) * 1e3
         print(f"| {name} | {median:.0f} | {runs[0][1]:,} | {runs[0][1] / whole:.2%} |", flush=True)

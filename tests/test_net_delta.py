@@ -552,6 +552,8 @@ def test_patches_by_hand(zstd_server, share):
         "damaged": (patch[:-300] + bytes([patch[-300] ^ 1]) + patch[-299:], len(new)),
         "of another file": (frame(new, OLD[:-1]), len(new)),
         "another size": (patch, len(new) + 1),
+        "no size": (frame(new, OLD, content_size_flag=0), len(new)),
+        "no checksum": (frame(new, OLD, checksum_flag=0), len(new)),
         "a bomb": (bomb, 1000),
         "no frame": (noise(100), len(new)),
         "nothing": (b"", len(new)),

@@ -217,7 +217,7 @@ class Patch:
         # Whatever cannot be right is refused before memory is taken for it.
         header = read_header(self._head)
         largest = max(self._size, self._older.size)
-        if header is None or header.dictionary or header.content_size not in (None, self._size):
+        if header is None or header.dictionary or not header.has_checksum or header.content_size != self._size:
             raise Damaged
         if largest > PATCHED_MAXIMUM:
             raise Damaged
