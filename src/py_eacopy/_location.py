@@ -2,10 +2,8 @@
 
 import os
 import re
-import socket
 import sys
 from typing import Iterator, Mapping, NamedTuple, Optional, Tuple
-from urllib.parse import unquote_to_bytes
 
 from ._errors import ConfigurationError, InvalidArgumentError
 
@@ -73,6 +71,8 @@ def on_this_machine(path: bytes) -> Location:
 
 def is_this_machine(host: str) -> bool:
     """Whether a name or address is one of this machine's own: something can be bound to it."""
+    import socket  # as urllib below: it takes longer to import than all of this, and few calls go through a server
+
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
     except (OSError, UnicodeError):
@@ -101,6 +101,8 @@ def _named(path: bytes) -> Optional[Location]:
 
 
 def _of_url(text: str) -> Location:
+    from urllib.parse import unquote_to_bytes
+
     found = _URL.match(text)
     directory = _single(unquote_to_bytes(os.fsencode(found.group(4) or ""))).strip(b"/") if found else b""
     if found is None or not directory:
