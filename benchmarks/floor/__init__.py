@@ -22,6 +22,10 @@ class Floor:
         """Seconds for a tree with the metadata of shutil.copy2."""
         return self._run("tree", str(source), str(destination), str(threads))
 
+    def walk(self, source: Path, destination: Path, threads: int) -> float:
+        """Seconds to list two trees that are alike, and to look at every file on both sides."""
+        return self._run("walk", str(source), str(destination), str(threads))
+
     def copy_file(self, source: Path, prefix: Path, copies: int, threads: int) -> float:
         """Seconds for `copies` copies of one file, named by the prefix and a number from 0."""
         return self._run("file", str(source), str(prefix), str(copies), str(threads))
@@ -36,7 +40,7 @@ def build(folder: Path) -> Optional[Floor]:
     compiler = shlex.split(os.environ.get("CC", "cc"))
     if shutil.which(compiler[0]) is None:
         return None
-    for program in ("tree", "file"):
+    for program in ("tree", "file", "walk"):
         source = _SOURCES / (program + ".c")
         subprocess.run([*compiler, "-O2", "-pthread", str(source), "-o", str(folder / program)], check=True)
     return Floor(folder)
