@@ -225,6 +225,15 @@ def test_holes_stay_holes(both, share, tmp_path):
         assert os.stat(tmp_path / "copy").st_blocks * 512 < 4 << 20 and report.bytes_reused > 900_000
 
 
+def test_much_that_is_new_before_what_is_old(both, share, tmp_path):
+    new = noise(6_000_000, 7) + OLD
+    write(tmp_path / "new", new)
+    with both.serving(share) as served:
+        write(share / "file", OLD, age=1)
+        report = served.push(tmp_path / "new", "share/file")
+        assert (share / "file").read_bytes() == new and report.bytes_reused > 900_000
+
+
 def test_random_edits(both, share, tmp_path):
     chance = random.Random(5)
     with both.serving(share) as served:

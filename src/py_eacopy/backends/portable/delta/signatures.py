@@ -17,8 +17,8 @@ _SMALLEST_BLOCK, _LARGEST_BLOCK = 256, 16 << 20
 _MOST_BLOCKS = 1 << 20
 _MODULUS = 65521  # of Adler-32
 #: Rolling is the one thing here that Python does byte by byte. So much of a file is rolled over, and as much again as
-#: was found by that; then blocks are only looked for where they begin as blocks.
-_ROLLED = 8 << 20
+#: was found by that; then one block out of so many, in which a block of what moved begins too.
+_ROLLED, _SAMPLED = 4 << 20, 16
 #: More of a file is not digested without finding anything: only signatures that were made up need more.
 _MOST_IN_VAIN = 64 << 20
 
@@ -194,11 +194,10 @@ class BlockFinder:
                 return after, block + 1
             if self._rolled <= _ROLLED + self._found:
                 return self._roll(data, position, end)
-            block = self._known.get(zlib.adler32(data[position : position + self._size]), -1)
-            if block >= 0 and self._is_block(data[position : position + self._size], block):
-                return position, block
-            position += self._size
-            self._expected += 1
+            found = self._roll(data, position, min(end, position + self._size))
+            if found is not None:
+                return found
+            position += _SAMPLED * self._size
         return None
 
     def _roll(self, data: bytes, position: int, end: int) -> Optional[Tuple[int, int]]:
