@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import stat
+import zlib
 from typing import Callable, Iterator, List, Optional, Union
 
 from ...._errors import ErrorKind, Operation
@@ -154,8 +155,6 @@ class Difference:
 
     def messages(self) -> Iterator[Union[Data, Hole, Reuse]]:
         """The content, as messages. Raises OSError, Shrank."""
-        from zlib import crc32
-
         monitor, finder, offset = self._monitor, self._finder, 0
         for begin, end in [*extents(self._descriptor, self._size), (self._size, self._size)]:
             if begin > offset:
@@ -168,7 +167,7 @@ class Difference:
                 data = read_at(self._descriptor, min(_PIECE, end - offset), offset)
                 if not data:
                     raise Shrank
-                self.crc = crc32(data, self.crc)
+                self.crc = zlib.crc32(data, self.crc)
                 offset += len(data)
                 yield from map(_message, finder.add(data))
         yield from map(_message, finder.finish(True))
