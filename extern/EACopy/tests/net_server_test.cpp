@@ -122,7 +122,8 @@ TEST(ItStopsInTheMiddleOfThings) {
   }
   Client silent(server->port());
   CHECK(Until([&] { return Unfinished(folder / "share/dst") == 20; }));
-  CHECK(Until([&] { return server->GetStatistics().active_connections == 21; }));  // the silent one counts when accepted
+  CHECK(
+      Until([&] { return server->GetStatistics().active_connections == 21; }));  // the silent one counts when accepted
   const auto begin = steady_clock::now();
   server->Stop();
   CHECK(steady_clock::now() - begin < std::chrono::seconds(5));

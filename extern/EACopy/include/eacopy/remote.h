@@ -17,9 +17,9 @@ enum class DeltaMode : uint8_t {
 struct Remote {
   std::string host;
   uint16_t port = 0;
-  bool push = true;             // the destination is on the server; else the source is
-  bool plain = false;           // speak plain v20 even to a server that knows more
-  int level = 0;                // zstd: 0 none, 1 to 22, -1 adapts to the wire
+  bool push = true;    // the destination is on the server; else the source is
+  bool plain = false;  // speak plain v20 even to a server that knows more
+  int level = 0;       // zstd: 0 none, 1 to 22, -1 adapts to the wire
   DeltaMode delta = DeltaMode::kNever;
   double timeout = 30;          // seconds that the server may be silent
   std::string directory;        // the path on the server, '/' between names: "share/dir", or absolute
