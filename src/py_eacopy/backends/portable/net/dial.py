@@ -22,8 +22,9 @@ def connect(host: str, port: int, timeout: float, check: Callable[[], None]) -> 
 
     Args:
         timeout: seconds, for all of them.
-        check: called while waiting; raises when the job is to stop.
+        check: called before anything is done, and while waiting; raises when the job is to stop.
     """
+    check()
     end = time.monotonic() + timeout
     last: Optional[ConnectionLost] = None
     for family, address in _look_up(host, port, end, check):
