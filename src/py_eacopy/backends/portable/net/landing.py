@@ -16,6 +16,7 @@ from ..destination import exists
 from ..directory import Directory
 from ..failure import CopyFailure
 from ..metadata import Attributes, set_metadata, write_attributes
+from ..temporary import make_name
 from .store import remove_dead_files_in
 from .tally import Tally
 
@@ -403,7 +404,7 @@ class Arrival:
         return crc == self._crc
 
     def _make_temporary_name(self) -> str:
-        return "%s.eacopy-%s.tmp" % (self._place.directory.prefix, os.urandom(8).hex())
+        return self._place.directory.prefix + make_name()
 
     def _open(self, name: str, flags: int, mode: int = 0) -> int:
         cache = self._cache

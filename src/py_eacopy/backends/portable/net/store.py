@@ -5,7 +5,6 @@ import contextlib
 import errno
 import os
 import random
-import re
 import stat
 import sys
 import time
@@ -19,10 +18,10 @@ from ..clone import clone
 from ..destination import same_file
 from ..metadata import read_attributes, write_attributes
 from ..monitor import Monitor
+from ..temporary import is_temporary
 from .messages import MODE_UNKNOWN
 from .open_directories import OpenDirectory, is_regular, patiently
 
-_TEMPORARY_NAME = re.compile(rb"\.eacopy-[0-9a-f]{16}\.tmp")
 #: A file without a byte that is younger may be one that its writer has not locked yet; in seconds.
 _YOUNG = 2.0
 #: Links cannot be locked: one that is older was left behind.
@@ -46,7 +45,7 @@ class NewMetadata(NamedTuple):
 
 def is_temporary_name(name: bytes) -> bool:
     """Whether a name is one of those that unfinished files have."""
-    return _TEMPORARY_NAME.fullmatch(name) is not None
+    return is_temporary(os.fsdecode(name))
 
 
 def temporary_name() -> bytes:
