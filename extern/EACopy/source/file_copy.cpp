@@ -3,13 +3,13 @@
 #include "file_copy.h"
 
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 
 #include "delta/fill.h"
 #include "delta/patch.h"
 #include "delta/reference.h"
 #include "eacopy/copy.h"
+#include "temporary.h"
 
 namespace eacopy {
 
@@ -36,15 +36,6 @@ std::string DirectoryPart(const std::string& path) {
 void AppendName(std::string* path, const char* name) {
   if (!path->empty() && !IsSeparator(path->back())) *path += platform::kSeparator;
   *path += name;
-}
-
-std::string TemporaryName() {
-  unsigned char random[8];
-  platform::RandomBytes(random, sizeof(random));
-  char name[40];
-  std::snprintf(name, sizeof(name), ".eacopy-%02x%02x%02x%02x%02x%02x%02x%02x.tmp", random[0], random[1], random[2],
-                random[3], random[4], random[5], random[6], random[7]);
-  return name;
 }
 
 // Where a name leads when its links are followed, as a name relative to the same directory. The last one need not
@@ -151,23 +142,37 @@ Status Destination::Open(const FileInfo& source_info, const FileInfo* kept, bool
 
 Status Destination::OpenAtomic(const FileInfo& source_info) {
   // Writing through a link replaces what it leads to, as writing in place would.
-  Status status = ResolveLinks(task_.destination_parent, &name_, &existed_, &existing_info_);
-  if (!status.ok()) return status;
-  if (existed_) {
+  Status status;
+  if (task_.replaces_links) {
+    status = platform::GetInfo(task_.destination_parent, name_.c_str(), false, &existing_info_);
+    existed_ = status.ok();
+    if (status.error_number() == ENOENT) status = Status();
+    if (!status.ok()) return Status::FromErrno(status.error_number(), Operation::kOpenDestination);
+  } else {
+    status = ResolveLinks(task_.destination_parent, &name_, &existed_, &existing_info_);
+    if (!status.ok()) return status;
+  }
+  if (existed_ && !(task_.replaces_links && existing_info_.type == FileType::kSymlink)) {
     if (existing_info_.type == FileType::kDirectory) return Status::FromErrno(EISDIR, Operation::kOpenDestination);
     // A device must not be replaced by a file.
-    if (existing_info_.type != FileType::kRegular) return OpenInPlace(source_info);
+    if (existing_info_.type != FileType::kRegular) {
+      return task_.replaces_links ? Status::FromErrno(EEXIST, Operation::kOpenDestination) : OpenInPlace(source_info);
+    }
     status = RefuseSameFile(source_info, existing_info_);
     if (!status.ok()) return status;
   } else if (name_.empty() || IsSeparator(name_.back())) {
     return Status::FromErrno(ENOENT, Operation::kOpenDestination);
   }
   const std::string directory = DirectoryPart(name_);
-  do {
+  for (;;) {
     status = Create(directory + TemporaryName(), source_info);
-    if (status.ok()) platform::LockTemporary(handle_);
-  } while (status.error_number() == EEXIST);
-  return status;
+    if (status.ok() && !platform::LockTemporary(handle_)) {
+      handle_.Close();  // somebody who clears up took it for dead
+      created_ = false;
+      continue;
+    }
+    if (status.error_number() != EEXIST) return status;
+  }
 }
 
 Status Destination::OpenInPlace(const FileInfo& source_info) {
@@ -227,7 +232,7 @@ Status Destination::Commit(const Handle& source, const FileInfo& source_info, bo
   } else if (options_.metadata != Metadata::kNone) {
     const bool mode_is_right =
         created_ && task_.new_modes != nullptr && task_.new_modes->IsRight(handle_, source_info.mode);
-    status = platform::CopyMetadata(source, source_info, handle_, options_.metadata, mode_is_right);
+    status = platform::CopyMetadata(source, source_info, handle_, options_.metadata, mode_is_right, task_.archivist);
   } else if (created_ && existed_) {
     // Overwriting keeps the mode of what was there, atomically or not.
     status = platform::CopyMetadata(source, existing_info_, handle_, Metadata::kMode, false);
@@ -238,7 +243,7 @@ Status Destination::Commit(const Handle& source, const FileInfo& source_info, bo
     if (!status.ok()) return status;
   }
   if ((verify || options_.verify) && regular) {
-    status = platform::CompareData(source, handle_, scratch, monitor);
+    status = platform::CompareData(source, handle_, true, scratch, monitor);
     if (!status.ok()) return status;
   }
   // Network file systems tell here what they could not write.
@@ -362,8 +367,8 @@ Status CopySymlink(const FileTask& task, const Options& options, bool* into_dire
       status = platform::MakeSymlink(target, task.destination_parent, name.c_str(), directory);
     }
     if (status.ok() && options.metadata == Metadata::kStat) {
-      status =
-          platform::CopyLinkMetadata(task.source_parent, task.source_name, info, task.destination_parent, name.c_str());
+      status = platform::CopyLinkMetadata(task.source_parent, task.source_name, info, task.destination_parent,
+                                          name.c_str(), task.archivist);
       if (!status.ok()) platform::RemoveFile(task.destination_parent, name.c_str());  // made just now
     }
   }

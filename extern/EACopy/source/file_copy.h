@@ -47,13 +47,15 @@ struct FileTask {
   const char* source_name;
   const platform::Directory& destination_parent;
   const char* destination_name;
-  bool follow;                   // a symbolic link is copied as what it leads to
-  bool in_tree;                  // found while walking: a device is not read there
-  bool listed_regular;           // a directory listing called it a regular file just now
-  uint64_t size_limit;           // leave a larger file alone and say so
-  uint32_t thread_count;         // how many threads may share its data
-  NewFileModes* new_modes;       // of the destination's directory; may be null
-  const Delta* delta = nullptr;  // make the destination with the help of a reference
+  bool follow;                               // a symbolic link is copied as what it leads to
+  bool in_tree;                              // found while walking: a device is not read there
+  bool listed_regular;                       // a directory listing called it a regular file just now
+  uint64_t size_limit;                       // leave a larger file alone and say so
+  uint32_t thread_count;                     // how many threads may share its data
+  NewFileModes* new_modes;                   // of the destination's directory; may be null
+  const Delta* delta = nullptr;              // make the destination with the help of a reference
+  bool replaces_links = false;               // a link at the destination is itself replaced, not what it leads to
+  platform::Archivist* archivist = nullptr;  // keep the owner too
 };
 
 struct FileOutcome {

@@ -104,7 +104,10 @@ struct Timestamp {
 
 struct FileInfo {
   FileType type = FileType::kUnknown;
-  uint32_t mode = 0;       // permission bits (07777); on Windows the file attributes
+  uint32_t mode = 0;  // permission bits (07777); on Windows the file attributes
+  uint32_t user = 0;  // its owner; not on Windows
+  uint32_t group = 0;
+  uint64_t links = 0;      // names that the file has; not on Windows
   uint64_t size = 0;       // bytes
   uint64_t allocated = 0;  // bytes on disk: less than `size` for a sparse file
   uint64_t block_size = 0;
@@ -171,12 +174,22 @@ Status Truncate(const Handle& file, uint64_t size);
 // Marks a temporary file as one that is being written, for as long as it is open: who clears up leaves it alone. False:
 // somebody has taken it for dead already. True where files cannot be locked, too.
 bool LockTemporary(const Handle& file);
-Status MakeDirectory(const Directory& parent, const char* name);
+// `mode`: permission bits, subject to the umask; not on Windows.
+Status MakeDirectory(const Directory& parent, const char* name, uint32_t mode = 0777);
 // Makes a link to `target`. `directory` matters on Windows only.
 Status MakeSymlink(const std::string& target, const Directory& parent, const char* name, bool directory);
 // Replaces `to` if it exists.
 Status Rename(const Directory& parent, const char* from, const char* to);
 Status RemoveFile(const Directory& parent, const char* name);
+
+#ifndef _WIN32
+// Gives a file that is no directory, and no link, a further name that must not exist.
+Status MakeHardLink(const Directory& from_parent, const char* from, const Directory& parent, const char* name);
+// Removes an empty directory.
+Status RemoveDirectory(const Directory& parent, const char* name);
+// Removes a temporary file that nobody writes any more. False: it stays.
+bool RemoveTemporaryIfDead(const Directory& parent, const char* name);
+#endif
 
 // Copying -------------------------------------------------------------------------------------------------------------
 
@@ -219,19 +232,46 @@ struct DataRequest {
 // many bytes there were.
 Status CopyData(const DataRequest& request, Method* method, uint64_t* size);
 
+// Wants the owner and group of files kept as well, and hears of what could not be kept for want of privilege or
+// support.
+class Archivist {
+ public:
+  virtual ~Archivist() = default;
+  // `what`: "the owner", for example. Any thread may call this.
+  virtual void Lose(const std::string& what) = 0;
+};
+
 // Gives the destination the mode (kMode) or the mode, times, extended attributes and flags (kStat) of the source. What
 // the destination's file system does not know is left out. `mode_is_right`: the destination was created with this very
-// mode.
+// mode. `archivist` may be null.
 Status CopyMetadata(const Handle& source, const FileInfo& source_info, const Handle& destination, Metadata metadata,
-                    bool mode_is_right);
-Status CopyMetadata(const Directory& source, const FileInfo& source_info, const Directory& destination);
+                    bool mode_is_right, Archivist* archivist = nullptr);
+Status CopyMetadata(const Directory& source, const FileInfo& source_info, const Directory& destination,
+                    Metadata metadata = Metadata::kStat, Archivist* archivist = nullptr);
 // The same for a symbolic link itself.
 Status CopyLinkMetadata(const Directory& source_parent, const char* source_name, const FileInfo& source_info,
-                        const Directory& destination_parent, const char* destination_name);
+                        const Directory& destination_parent, const char* destination_name,
+                        Archivist* archivist = nullptr);
 
-// Reads both files again and compares; drops cached pages first where that is possible. kVerify with the offset of the
-// first difference when there is one.
-Status CompareData(const Handle& source, const Handle& destination, Scratch& scratch, Monitor& monitor);
+#ifndef _WIN32
+struct Mending {
+  bool mode = false;
+  bool owner = false;
+  bool times = false;
+};
+
+// Gives a file that is there the mode, the owner, or the times of `wanted`. `is`: what was seen there; another file
+// that took its place meanwhile is left alone.
+Status Mend(const Directory& parent, const char* name, const FileInfo& is, const FileInfo& wanted, Mending mending,
+            Archivist* archivist);
+// The permission bits of an open directory.
+Status SetMode(const Directory& directory, uint32_t mode);
+#endif
+
+// Reads both files and compares. kVerify with the offset of the first difference when there is one. `from_device`: the
+// destination's cached pages are dropped first where that is possible.
+Status CompareData(const Handle& source, const Handle& destination, bool from_device, Scratch& scratch,
+                   Monitor& monitor);
 
 Status Sync(const Handle& file);
 Status Sync(const Directory& directory);

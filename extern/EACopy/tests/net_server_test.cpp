@@ -12,6 +12,7 @@
 #include "net/digest.h"
 #include "net/messages.h"
 #include "net/socket.h"
+#include "temporary.h"
 
 namespace eacopy {
 namespace net {

@@ -10,6 +10,7 @@
 #include "files.h"
 #include "net/digest.h"
 #include "net/store.h"
+#include "temporary.h"
 
 namespace eacopy {
 namespace net {

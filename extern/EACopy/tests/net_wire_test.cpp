@@ -7,6 +7,7 @@
 #include "net/messages.h"
 #include "net/wire.h"
 #include "net/zstd.h"
+#include "temporary.h"
 
 using namespace eacopy;
 using namespace eacopy::net;

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "../posix/internal.h"
+#include "../temporary.h"
 #include "store.h"
 
 namespace eacopy {

@@ -11,6 +11,7 @@
 
 #include "../monitor.h"
 #include "../posix/internal.h"
+#include "../temporary.h"
 #include "wire.h"
 
 namespace eacopy {

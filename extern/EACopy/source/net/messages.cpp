@@ -569,16 +569,6 @@ bool IsProtocolPath(std::string_view path) {
   }
 }
 
-bool IsTemporaryName(std::string_view name) {
-  constexpr std::string_view kBefore = ".eacopy-", kAfter = ".tmp";
-  if (name.size() != kBefore.size() + 16 + kAfter.size()) return false;
-  if (name.substr(0, kBefore.size()) != kBefore || name.substr(kBefore.size() + 16) != kAfter) return false;
-  for (const char c : name.substr(kBefore.size(), 16)) {
-    if ((c < '0' || c > '9') && (c < 'a' || c > 'f')) return false;
-  }
-  return true;
-}
-
 ErrorView ToErrorView(const Status& status, std::string_view path, std::string_view text) {
   ErrorView error;
   error.kind = static_cast<uint8_t>(status.kind());

@@ -332,8 +332,6 @@ bool TakeFetchHead(Reader* reader, uint32_t* first, uint32_t* count, uint8_t* le
 
 // A path as the protocol wants it: '/' between components that are not empty, ".", ".." or too long, no zero byte.
 bool IsProtocolPath(std::string_view path);
-// A name that the server keeps for itself: ".eacopy-" 16 hex digits ".tmp".
-bool IsTemporaryName(std::string_view name);
 
 // A Status on the wire and back. What is no known kind or operation becomes kUnknown or kNone; never success.
 ErrorView ToErrorView(const Status& status, std::string_view path = {}, std::string_view text = {});

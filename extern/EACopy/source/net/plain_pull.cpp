@@ -14,6 +14,7 @@
 
 #include "../file_copy.h"
 #include "../posix/internal.h"
+#include "../temporary.h"
 #include "arrival.h"
 #include "local_tree.h"
 #include "plain_client.h"

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "../posix/internal.h"
+#include "../temporary.h"
 #include "compression_level.h"
 
 namespace eacopy {

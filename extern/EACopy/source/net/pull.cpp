@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "../temporary.h"
 #include "arrival.h"
 #include "local_tree.h"
 #include "older_version.h"

@@ -14,6 +14,7 @@
 
 #include "../file_copy.h"
 #include "../posix/internal.h"
+#include "../temporary.h"
 #include "older_version.h"
 #include "remote_job.h"
 #include "source_walk.h"

@@ -17,6 +17,7 @@
 #include <memory>
 
 #include "../posix/internal.h"
+#include "../temporary.h"
 #include "digest.h"
 
 namespace eacopy {
@@ -124,23 +125,6 @@ bool IsDirectory(const Level& level, size_t i) {
 }
 
 }  // namespace
-
-std::string TemporaryName() {
-  // Unique is enough, O_EXCL does the rest: a counter in disguise costs no system call for each file.
-  static const uint64_t seed = [] {
-    uint64_t random = 0;
-    platform::RandomBytes(&random, sizeof(random));
-    return random;
-  }();
-  static std::atomic<uint64_t> counter{0};
-  uint64_t number = seed + 0x9e3779b97f4a7c15u * counter.fetch_add(1, std::memory_order_relaxed);
-  number = (number ^ (number >> 30)) * 0xbf58476d1ce4e5b9u;
-  number = (number ^ (number >> 27)) * 0x94d049bb133111ebu;
-  number ^= number >> 31;
-  std::string name = ".eacopy-0000000000000000.tmp";
-  for (size_t i = 0; i < 16; ++i) name[8 + i] = "0123456789abcdef"[(number >> (4 * i)) & 15];
-  return name;
-}
 
 Status TemporaryFile::Create(OpenDirectory parent, uint32_t mode) {
   for (int tries = 0;; ++tries) {

@@ -63,9 +63,6 @@ class TemporaryFile {
   std::vector<std::pair<uint64_t, uint64_t>> holes_;  // begin, end
 };
 
-// A fresh name for a temporary file.
-std::string TemporaryName();
-
 // Gives an open file or directory metadata; `mode` and times that it has already are set again.
 Status SetMetadata(const platform::Handle& file, const NewMetadata& metadata);
 Status SetMetadata(const platform::Directory& directory, const NewMetadata& metadata);

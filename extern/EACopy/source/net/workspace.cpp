@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "../temporary.h"
+
 namespace eacopy {
 namespace net {
 

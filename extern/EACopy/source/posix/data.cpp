@@ -606,10 +606,13 @@ Status CopyData(const DataRequest& request, Method* method, uint64_t* size) {
   return DataCopier(request).Run(method, size);
 }
 
-Status CompareData(const Handle& source, const Handle& destination, Scratch& scratch, Monitor& monitor) {
+Status CompareData(const Handle& source, const Handle& destination, bool from_device, Scratch& scratch,
+                   Monitor& monitor) {
 #ifdef POSIX_FADV_DONTNEED
   // Read what the device has, not what the cache remembers. Only clean pages can be dropped.
-  if (::fsync(destination.get()) == 0) ::posix_fadvise(destination.get(), 0, 0, POSIX_FADV_DONTNEED);
+  if (from_device && ::fsync(destination.get()) == 0) ::posix_fadvise(destination.get(), 0, 0, POSIX_FADV_DONTNEED);
+#else
+  (void)from_device;
 #endif
   size_t room = 0;
   char* buffer = scratch.Buffer(2 * kBuffer, &room);

@@ -111,8 +111,8 @@ Status ListDirectory(const Directory& directory, Listing* out) {
 
 #endif
 
-Status MakeDirectory(const Directory& parent, const char* name) {
-  if (::mkdirat(parent.get(), name, 0777) != 0) return LastError(Operation::kMakeDirectory);
+Status MakeDirectory(const Directory& parent, const char* name, uint32_t mode) {
+  if (::mkdirat(parent.get(), name, static_cast<mode_t>(mode)) != 0) return LastError(Operation::kMakeDirectory);
   return Status();
 }
 
@@ -156,6 +156,16 @@ Status Rename(const Directory& parent, const char* from, const char* to) {
 
 Status RemoveFile(const Directory& parent, const char* name) {
   if (::unlinkat(parent.get(), name, 0) != 0) return LastError(Operation::kRemove);
+  return Status();
+}
+
+Status RemoveDirectory(const Directory& parent, const char* name) {
+  if (::unlinkat(parent.get(), name, AT_REMOVEDIR) != 0) return LastError(Operation::kRemove);
+  return Status();
+}
+
+Status MakeHardLink(const Directory& from_parent, const char* from, const Directory& parent, const char* name) {
+  if (::linkat(from_parent.get(), from, parent.get(), name, 0) != 0) return LastError(Operation::kMakeLink);
   return Status();
 }
 

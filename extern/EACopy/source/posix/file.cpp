@@ -62,7 +62,25 @@ Status Truncate(const Handle& file, uint64_t size) {
   return Status();
 }
 
-bool LockTemporary(const Handle& file) { return ::flock(file.get(), LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK; }
+bool LockTemporary(const Handle& file) {
+  if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) return errno != EWOULDBLOCK;
+  struct stat st;  // who clears up may have been faster, and is through already
+  return ::fstat(file.get(), &st) != 0 || st.st_nlink != 0;
+}
+
+bool RemoveTemporaryIfDead(const Directory& parent, const char* name) {
+  struct stat st, opened;
+  if (::fstatat(parent.get(), name, &st, AT_SYMLINK_NOFOLLOW) != 0) return false;
+  // Whoever made a link, if he lives, makes another.
+  if (S_ISLNK(st.st_mode)) return ::unlinkat(parent.get(), name, 0) == 0;
+  if (!S_ISREG(st.st_mode)) return false;
+  const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+  Handle file(Uninterrupted([&] { return ::openat(parent.get(), name, flags); }));
+  // Where files cannot be locked, nobody can tell who lives.
+  if (!file.valid() || ::flock(file.get(), LOCK_EX | LOCK_NB) != 0) return false;
+  if (::fstat(file.get(), &opened) != 0 || opened.st_ino != st.st_ino || opened.st_dev != st.st_dev) return false;
+  return ::unlinkat(parent.get(), name, 0) == 0;
+}
 
 static Status SyncDescriptor(int descriptor) {
 #ifdef __APPLE__

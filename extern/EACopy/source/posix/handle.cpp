@@ -46,6 +46,9 @@ void FillInfo(const struct stat& st, FileInfo* out) {
       break;
   }
   out->mode = static_cast<uint32_t>(st.st_mode) & 07777;
+  out->user = static_cast<uint32_t>(st.st_uid);
+  out->group = static_cast<uint32_t>(st.st_gid);
+  out->links = static_cast<uint64_t>(st.st_nlink);
   out->size = static_cast<uint64_t>(st.st_size);
   out->allocated =
       static_cast<uint64_t>(st.st_blocks) * 512;  // st_blocks counts 512-byte units whatever st_blksize says

@@ -102,7 +102,7 @@ ssize_t ReadGrowing(std::string* buffer, Call call) {
 
 // `make_writable` is called once, before the first attribute is set.
 template <typename MakeWritable>
-Status CopyAttributes(int source, int destination, MakeWritable make_writable) {
+Status CopyAttributes(int source, int destination, Archivist* archivist, MakeWritable make_writable) {
   char few[256];
   ssize_t length = ListAttributes(source, few, sizeof(few));
   if (length == 0) return Status();  // the usual case
@@ -123,6 +123,7 @@ Status CopyAttributes(int source, int destination, MakeWritable make_writable) {
     ssize_t size = ReadGrowing(&value, [&](char* data, size_t room) { return GetAttribute(source, name, data, room); });
     if (size >= 0 && SetAttribute(destination, name, value.data(), static_cast<size_t>(size)) == 0) continue;
     if (!IsHarmlessAttributeError(errno)) return LastError(Operation::kSetAttributes);
+    if (size >= 0 && archivist != nullptr) archivist->Lose(std::string("the extended attribute ") + name);
   }
   return Status();
 }
@@ -136,11 +137,30 @@ void FillTimes(const FileInfo& info, struct timespec times[2]) {
   times[1].tv_nsec = info.modified.nanoseconds;
 }
 
+bool IsHarmlessModeError(int error_number) {
+  return error_number == EPERM || error_number == ENOTSUP || error_number == EOPNOTSUPP || error_number == ENOSYS;
+}
+
+// Gives a file its owner and group; when that is not allowed at least the group. `change` answers like fchown.
+template <typename Change>
+Status SetOwner(const FileInfo& info, Archivist& archivist, Change change) {
+  const auto user = static_cast<uid_t>(info.user);
+  const auto group = static_cast<gid_t>(info.group);
+  auto refused = [] { return IsHarmlessModeError(errno) || errno == EINVAL; };
+  if (change(user, group) == 0) return Status();
+  if (!refused()) return LastError(Operation::kSetAttributes);
+  archivist.Lose("the owner");
+  if (change(static_cast<uid_t>(-1), group) == 0) return Status();
+  if (!refused()) return LastError(Operation::kSetAttributes);
+  archivist.Lose("the group");
+  return Status();
+}
+
 Status SetMode(int file, uint32_t mode) {
   if (Uninterrupted([&] { return ::fchmod(file, static_cast<mode_t>(mode)); }) == 0) return Status();
   // CIFS without Unix extensions and some FUSE file systems have one mode for all their files. A file system where the
   // user owns the new file and still may not change its mode is one of those.
-  if (errno == EPERM || errno == ENOTSUP || errno == EOPNOTSUPP || errno == ENOSYS) return Status();
+  if (IsHarmlessModeError(errno)) return Status();
   return LastError(Operation::kSetMode);
 }
 
@@ -160,12 +180,19 @@ Status SetFlags(int file, uint32_t flags) {
 #endif
 
 Status CopyDescriptorMetadata(int source, const FileInfo& source_info, int destination, Metadata metadata,
-                              bool mode_is_right) {
+                              bool mode_is_right, Archivist* archivist) {
   if (metadata == Metadata::kNone) return Status();
+  if (archivist != nullptr) {
+    // Before the mode, because a new owner takes set-user-ID away.
+    Status status =
+        SetOwner(source_info, *archivist, [&](uid_t user, gid_t group) { return ::fchown(destination, user, group); });
+    if (!status.ok()) return status;
+    mode_is_right = false;
+  }
   if (metadata == Metadata::kStat) {
 #ifdef EACOPY_HAS_XATTR
     // Attributes come before a mode that would forbid to set them.
-    Status status = CopyAttributes(source, destination, [&] {
+    Status status = CopyAttributes(source, destination, archivist, [&] {
       if ((source_info.mode & 0200) == 0) {
         ::fchmod(destination, static_cast<mode_t>(source_info.mode | 0200));
         mode_is_right = false;
@@ -195,16 +222,23 @@ Status CopyDescriptorMetadata(int source, const FileInfo& source_info, int desti
 }  // namespace
 
 Status CopyMetadata(const Handle& source, const FileInfo& source_info, const Handle& destination, Metadata metadata,
-                    bool mode_is_right) {
-  return CopyDescriptorMetadata(source.get(), source_info, destination.get(), metadata, mode_is_right);
+                    bool mode_is_right, Archivist* archivist) {
+  return CopyDescriptorMetadata(source.get(), source_info, destination.get(), metadata, mode_is_right, archivist);
 }
 
-Status CopyMetadata(const Directory& source, const FileInfo& source_info, const Directory& destination) {
-  return CopyDescriptorMetadata(source.get(), source_info, destination.get(), Metadata::kStat, false);
+Status CopyMetadata(const Directory& source, const FileInfo& source_info, const Directory& destination,
+                    Metadata metadata, Archivist* archivist) {
+  return CopyDescriptorMetadata(source.get(), source_info, destination.get(), metadata, false, archivist);
 }
 
 Status CopyLinkMetadata(const Directory& source_parent, const char* source_name, const FileInfo& source_info,
-                        const Directory& destination_parent, const char* destination_name) {
+                        const Directory& destination_parent, const char* destination_name, Archivist* archivist) {
+  if (archivist != nullptr) {
+    Status status = SetOwner(source_info, *archivist, [&](uid_t user, gid_t group) {
+      return ::fchownat(destination_parent.get(), destination_name, user, group, AT_SYMLINK_NOFOLLOW);
+    });
+    if (!status.ok()) return status;
+  }
 #ifdef __linux__
   // A link's own attributes are reached by path only; the descriptor's entry in /proc makes one of a name in an open
   // directory. Linux allows trusted.* and security.* there, which is why it rarely has any.
@@ -226,6 +260,7 @@ Status CopyLinkMetadata(const Directory& source_parent, const char* source_name,
         continue;
       }
       if (!IsHarmlessAttributeError(errno)) return LastError(Operation::kSetAttributes);
+      if (size >= 0 && archivist != nullptr) archivist->Lose(std::string("the extended attribute ") + name);
     }
   }
 #else
@@ -242,6 +277,41 @@ Status CopyLinkMetadata(const Directory& source_parent, const char* source_name,
   // The mode of a link is something there. No error is worth failing for.
   ::fchmodat(destination_parent.get(), destination_name, static_cast<mode_t>(source_info.mode), AT_SYMLINK_NOFOLLOW);
 #endif
+  return Status();
+}
+
+Status SetMode(const Directory& directory, uint32_t mode) { return SetMode(directory.get(), mode); }
+
+Status Mend(const Directory& parent, const char* name, const FileInfo& is, const FileInfo& wanted, Mending mending,
+            Archivist* archivist) {
+#ifdef O_PATH
+  // Needs no permission to read; what may be changed is decided where it is changed, through the descriptor's entry in
+  // /proc.
+  Handle file(::openat(parent.get(), name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  const std::string entry = "/proc/self/fd/" + std::to_string(file.get());
+  auto set_owner = [&](uid_t user, gid_t group) { return ::chown(entry.c_str(), user, group); };
+  auto set_mode = [&] { return ::chmod(entry.c_str(), static_cast<mode_t>(wanted.mode)); };
+  auto set_times = [&](const struct timespec times[2]) { return ::utimensat(AT_FDCWD, entry.c_str(), times, 0); };
+#else
+  Handle file(::openat(parent.get(), name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  auto set_owner = [&](uid_t user, gid_t group) { return ::fchown(file.get(), user, group); };
+  auto set_mode = [&] { return ::fchmod(file.get(), static_cast<mode_t>(wanted.mode)); };
+  auto set_times = [&](const struct timespec times[2]) { return ::futimens(file.get(), times); };
+#endif
+  if (!file.valid()) return LastError(Operation::kOpenDestination);
+  FileInfo opened;
+  Status status = GetInfo(file, &opened);
+  if (!status.ok() || !(opened.id == is.id)) return status;
+  if (mending.owner && archivist != nullptr) {
+    status = SetOwner(wanted, *archivist, set_owner);
+    if (!status.ok()) return status;
+  }
+  if ((mending.mode || mending.owner) && set_mode() != 0) return LastError(Operation::kSetMode);
+  if (mending.times) {
+    struct timespec times[2];
+    FillTimes(wanted, times);
+    if (set_times(times) != 0) return LastError(Operation::kSetTimes);
+  }
   return Status();
 }
 

@@ -229,7 +229,8 @@ Status CopyData(const DataRequest& request, Method* method, uint64_t* size) {
   return DataCopier(request).Run(method, size);
 }
 
-Status CompareData(const Handle& source, const Handle& destination, Scratch& scratch, Monitor& monitor) {
+Status CompareData(const Handle& source, const Handle& destination, bool /*from_device*/, Scratch& scratch,
+                   Monitor& monitor) {
   // Read what the device has, not what the cache remembers.
   Handle uncached;
   OpenMode mode{FILE_READ_DATA};

@@ -100,7 +100,7 @@ Status ListDirectory(const Directory& directory, Listing* out) {
   }
 }
 
-Status MakeDirectory(const Directory& parent, const char* name) {
+Status MakeDirectory(const Directory& parent, const char* name, uint32_t /*mode*/) {
   Location at;
   int error = Locate(parent, name, &at);
   if (error == 0) {

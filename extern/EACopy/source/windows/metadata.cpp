@@ -77,7 +77,7 @@ Status CopyAll(HANDLE source, const FileInfo& source_info, HANDLE destination) {
 }  // namespace
 
 Status CopyMetadata(const Handle& source, const FileInfo& source_info, const Handle& destination, Metadata metadata,
-                    bool mode_is_right) {
+                    bool mode_is_right, Archivist* /*archivist*/) {
   switch (metadata) {
     case Metadata::kStat:
       return CopyAll(source.get(), source_info, destination.get());
@@ -89,7 +89,8 @@ Status CopyMetadata(const Handle& source, const FileInfo& source_info, const Han
   return Status();
 }
 
-Status CopyMetadata(const Directory& source, const FileInfo& source_info, const Directory& destination) {
+Status CopyMetadata(const Directory& source, const FileInfo& source_info, const Directory& destination,
+                    Metadata /*metadata*/, Archivist* /*archivist*/) {
   // Directories are opened for reading only, so that one that may not be changed can still be read.
   OpenMode mode{FILE_READ_ATTRIBUTES | FILE_WRITE_ATTRIBUTES};
   mode.options = FILE_DIRECTORY_FILE;
@@ -100,7 +101,7 @@ Status CopyMetadata(const Directory& source, const FileInfo& source_info, const 
 }
 
 Status CopyLinkMetadata(const Directory& /*source_parent*/, const char* /*source_name*/, const FileInfo& source_info,
-                        const Directory& destination_parent, const char* destination_name) {
+                        const Directory& destination_parent, const char* destination_name, Archivist* /*archivist*/) {
   Location at;
   int error = Locate(destination_parent, destination_name, &at);
   Handle destination;

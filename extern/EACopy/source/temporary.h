@@ -1,0 +1,17 @@
+// Names of unfinished files: ".eacopy-" 16 hex digits ".tmp".
+#ifndef EACOPY_SOURCE_TEMPORARY_H_
+#define EACOPY_SOURCE_TEMPORARY_H_
+
+#include <string>
+#include <string_view>
+
+namespace eacopy {
+
+// A fresh name.
+std::string TemporaryName();
+// Whether a name is one of those.
+bool IsTemporaryName(std::string_view name);
+
+}  // namespace eacopy
+
+#endif  // EACOPY_SOURCE_TEMPORARY_H_
