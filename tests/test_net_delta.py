@@ -257,6 +257,85 @@ def test_random_edits(both, share, tmp_path):
             assert (share / "file").read_bytes() == new
 
 
+# What the history knows ------------------------------------------------------------------------------------------
+
+
+def test_an_older_version_is_found_by_its_name(both, share, tmp_path):
+    new, _ = EDITS["insertion"]
+    with both.serving(share) as served:
+        write(tmp_path / "game.pak", OLD, age=1)
+        served.push(tmp_path / "game.pak", "share/builds/1/game.pak")
+        write(tmp_path / "game.pak", new)
+        report = served.push(tmp_path / "game.pak", "share/builds/2/game.pak")
+        assert report.bytes_reused > SIZE - 60_000 and report.bytes_sent < 60_000
+        (tmp_path / "tree" / "below").mkdir(parents=True)
+        write(tmp_path / "tree" / "below" / "game.pak", new + b"more")
+        report = served.push(tmp_path / "tree", "share/builds/3")
+        assert report.bytes_reused > SIZE - 60_000 and report.bytes_sent < 60_000
+    assert (share / "builds" / "1" / "game.pak").read_bytes() == OLD
+    assert (share / "builds" / "2" / "game.pak").read_bytes() == new
+    assert (share / "builds" / "3" / "below" / "game.pak").read_bytes() == new + b"more"
+
+
+def test_what_is_at_the_path_goes_before_what_is_remembered_and_the_latest_before_others(both, share, tmp_path):
+    versions = {name: noise(400_000, name) for name in ("first", "second", "there")}
+    with both.serving(share) as served:
+        for age, name in ((0, "first"), (1, "second")):  # the one that was pushed first is the younger
+            write(tmp_path / "file", versions[name], age)
+            served.push(tmp_path / "file", f"share/{name}/file")
+        write(tmp_path / "file", versions["first"] + b"more")
+        assert served.push(tmp_path / "file", "share/other/file").bytes_reused > 390_000
+        (share / "place").mkdir()
+        write(share / "place" / "file", versions["there"], age=1)
+        assert served.push(tmp_path / "file", "share/place/file").bytes_reused == 0
+
+
+@pytest.mark.parametrize("how", ["changed", "gone", "a link", "other share", "other name", "other size", "small"])
+def test_what_is_remembered_is_looked_at_before_it_is_used(both, how, share, tmp_path):
+    (tmp_path / "other").mkdir()
+    size = 60_000 if how == "small" else SIZE
+    old = OLD[:size]
+    new = old[: size // 2 - 100] if how == "other size" else old + b"more"
+    with both.serving({"share": share, "other": tmp_path / "other"}) as served:
+        write(tmp_path / "file", old, age=1)
+        served.push(tmp_path / "file", "share/one/file")
+        write(tmp_path / "file", new)
+        if how == "changed":
+            write(share / "one" / "file", old)
+        elif how == "gone":
+            os.unlink(share / "one" / "file")
+        elif how == "a link":
+            os.rename(share / "one" / "file", share / "one" / "real")
+            os.symlink("real", share / "one" / "file")
+        place = {"other share": "other/file", "other name": "share/two/name"}.get(how, "share/two/file")
+        report = served.push(tmp_path / "file", place, delta=True)
+        assert report.bytes_reused == 0 and report.bytes_sent > len(new)
+        found = (tmp_path if how == "other share" else tmp_path / "share") / place.replace("share/", "")
+        assert found.read_bytes() == new
+
+
+@pytest.mark.parametrize("use_hash", [False, True])
+def test_a_reference_is_found_in_the_history(both, use_hash, share, tmp_path):
+    new, _ = EDITS["insertion"]
+    write(tmp_path / "old", OLD, age=1)
+    write(tmp_path / "new", new)
+    with both.serving(share, use_hash=use_hash) as served:
+        # By its content, under whatever name, where the server keeps digests; else by the name.
+        served.push(tmp_path / "old", "share/1/" + ("anything" if use_hash else "file"))
+        report = served.push(tmp_path / "new", "share/2/file", reference=tmp_path / "old")
+        assert report.bytes_sent < 5_000 and report.bytes_received < 600  # a patch, no signatures
+        assert (share / "2" / "file").read_bytes() == new
+        # What it says of that content must still be true.
+        write(tmp_path / "newer", new + b"more")
+        for path in (share / "1").iterdir():
+            path.write_bytes(bytes(SIZE))
+            os.utime(path, ns=(1_600_000_000_000_000_000,) * 2)
+        os.unlink(share / "2" / "file")
+        report = served.push(tmp_path / "newer", "share/3/file", reference=tmp_path / "old")
+        assert (share / "3" / "file").read_bytes() == new + b"more"
+        assert report.bytes_sent > SIZE
+
+
 # What is asked for -----------------------------------------------------------------------------------------------
 
 

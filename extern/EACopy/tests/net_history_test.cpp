@@ -62,6 +62,35 @@ TEST(TheOldestGoFirst) {
   CHECK_EQUAL(none.size(), 0u);
 }
 
+TEST(OtherVersionsAreFoundByTheirName) {
+  History history(12);
+  const uint64_t size = kFoundByName * 4;
+  history.Add(File("one/f", 5, 7, size));
+  history.Add(File("two/f", 5, 9, size * 2));
+  history.Add(File("f", 1, 8, size / 2));
+  history.Add(File("large/f", 7, 10, size * 2 + 2));
+  history.Add(File("small/f", 7, 10, size / 2 - 1));
+  history.Add(File("one/ff", 6, 10, size));
+  history.Add(File("share/f", 7, 10, size, 1));
+  std::vector<Remembered> found = history.FindName(0, "f", size);
+  REQUIRE(found.size() == 3u);
+  CHECK_EQUAL(found[0].path, "two/f");
+  CHECK_EQUAL(found[1].path, "f");
+  CHECK_EQUAL(found[2].path, "one/f");
+  CHECK(history.FindName(0, "one/f", size).empty());
+  CHECK(history.FindName(0, "f", kFoundByName - 1).empty());
+  // What is forgotten is found no more, neither are the first of many.
+  for (int i = 0; i < 9; ++i) history.Add(File(std::to_string(i) + "/g", 3, 1, size));
+  found = history.FindName(0, "f", size);
+  REQUIRE(found.size() == 0u);
+  found = history.FindName(0, "g", size);
+  REQUIRE(found.size() == 8u);
+  CHECK_EQUAL(found[0].path, "8/g");
+  CHECK_EQUAL(found[7].path, "1/g");
+  for (int i = 0; i < 12; ++i) history.Add(File("h" + std::to_string(i), 2));
+  CHECK(history.FindName(0, "g", size).empty());
+}
+
 TEST(ContentIsFoundByItsDigest) {
   History history(2);
   Remembered file = File("a", 1);

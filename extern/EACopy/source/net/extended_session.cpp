@@ -509,12 +509,19 @@ Status ExtendedSession::AskForContent(uint32_t index, Wanted wanted, const OpenD
 Status ExtendedSession::ChooseDelta(uint32_t index, const Wanted& wanted, const OpenDirectory& parent,
                                     ResultCode* code) {
   OlderVersion older;
-  if (!older.Open(*parent, std::string(NameOf(wanted.path)).c_str(), false).ok()) return Status();
-  const bool has_reference = (wanted.flags & kEntryReference) != 0 && older.size() <= kMostPatched &&
-                             wanted.size <= kMostPatched && older.Compare(wanted.reference, &context_.stopping).ok();
+  const bool there = older.Open(*parent, std::string(NameOf(wanted.path)).c_str(), false).ok();
+  const OfferedFile file = OfferedFrom(wanted);
+  KnownFiles& known = workspace_.known_files();
+  bool has_reference = (wanted.flags & kEntryReference) != 0 && wanted.reference.size > 0 &&
+                       wanted.reference.size <= kMostPatched && wanted.size <= kMostPatched;
+  if (has_reference && !(there && older.Compare(wanted.reference, &context_.stopping).ok())) {
+    OlderVersion other;
+    has_reference = known.OpenReference(file, wanted.reference, &other);
+    if (has_reference) older = std::move(other);
+  }
   if (has_reference) {
     *code = ResultCode::kSendPatch;
-  } else if (older.IsLike(wanted.size)) {
+  } else if ((there && older.IsLike(wanted.size)) || known.OpenOlder(file, &older)) {
     FinishResults();
     Status sent;
     const Status status = older.TellSignatures(index, &context_.stopping, &peer_.out(), [&] {

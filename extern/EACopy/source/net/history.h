@@ -29,6 +29,9 @@ struct Remembered {
   bool has_md5() const { return md5 != Md5Digest{}; }
 };
 
+// Smaller files are not found by their name.
+constexpr uint64_t kFoundByName = 64 * 1024;
+
 // Any thread may call these.
 class History {
  public:
@@ -40,6 +43,9 @@ class History {
   void Add(Remembered file);
   bool Find(uint32_t share, std::string_view key, uint64_t mtime, uint64_t size, Remembered* out) const;
   bool FindDigest(uint32_t share, const Md5Digest& md5, uint64_t size, Remembered* out) const;
+  // Files of that name, in whatever directory, that may be other versions of one of that size: half of it to twice as
+  // large. Those of the latest time first; of each name only the few that came last are known.
+  std::vector<Remembered> FindName(uint32_t share, std::string_view name, uint64_t size) const;
   size_t size() const;
   // Grows with every change.
   uint64_t changes() const;
@@ -74,6 +80,9 @@ class History {
 
   static Key KeyOf(const Remembered& file) { return {file.key(), file.mtime, file.size, file.share}; }
   static DigestKey DigestKeyOf(const Remembered& file) { return {file.md5, file.size, file.share}; }
+  static size_t NameHash(uint32_t share, std::string_view name);
+  void AddName(Files::iterator file);
+  void RemoveName(Files::iterator file);
   void Remove(Files::iterator file);
 
   const size_t most_;
@@ -82,6 +91,8 @@ class History {
   Files::iterator walk_ = files_.end();
   std::unordered_map<Key, Files::iterator, Hash> by_key_;
   std::unordered_map<DigestKey, Files::iterator, Hash> by_digest_;
+  // By a hash of share and name: what is found has to be looked at. The last of each, in the order of arrival.
+  std::unordered_map<size_t, std::vector<Files::iterator>> by_name_;
   uint64_t changes_ = 0;
 };
 

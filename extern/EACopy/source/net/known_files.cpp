@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <utility>
+#include <vector>
 
 #include "../monitor.h"
 #include "../posix/internal.h"
@@ -52,6 +53,42 @@ bool KnownFiles::Look(Found* found) {
   if (!platform::GetInfo(*found->parent, found->name.c_str(), false, &found->info).ok()) return false;
   return found->info.type == FileType::kRegular && found->info.size == found->file.size &&
          wire::FileTimeFromTimestamp(found->info.modified) == found->file.mtime;
+}
+
+// Opens it, if it is what was looked at, and not the destination itself.
+bool KnownFiles::OpenFound(Found* found, const OfferedFile& file, OlderVersion* older) {
+  if (found->file.path == file.full_path || !Look(found)) return false;
+  return older->Open(*found->parent, found->name.c_str(), false).ok() && SameStamp(older->info(), found->info);
+}
+
+bool KnownFiles::OpenOlder(const OfferedFile& file, OlderVersion* older) {
+  for (Remembered& known : context_.history.FindName(share_.number, NameOf(file.path), file.size)) {
+    Found found;
+    found.file = std::move(known);
+    OlderVersion opened;
+    if (!OpenFound(&found, file, &opened) || !opened.IsLike(file.size)) continue;
+    *older = std::move(opened);
+    return true;
+  }
+  return false;
+}
+
+bool KnownFiles::OpenReference(const OfferedFile& file, const ReferenceDigest& reference, OlderVersion* older) {
+  std::vector<Remembered> candidates(1);
+  if (!context_.history.FindDigest(share_.number, reference.md5, reference.size, &candidates[0])) candidates.clear();
+  for (Remembered& known : context_.history.FindName(share_.number, NameOf(file.path), reference.size)) {
+    const bool may_be = known.size == reference.size && (!known.has_md5() || known.md5 == reference.md5);
+    if (may_be) candidates.push_back(std::move(known));
+  }
+  for (Remembered& known : candidates) {
+    Found found;
+    found.file = std::move(known);
+    OlderVersion opened;
+    if (!OpenFound(&found, file, &opened) || !opened.Compare(reference, &context_.stopping).ok()) continue;
+    *older = std::move(opened);
+    return true;
+  }
+  return false;
 }
 
 // Whether it is in all things what is offered, so that one file can serve for both.

@@ -8,6 +8,7 @@
 
 #include "../platform.h"
 #include "eacopy/status.h"
+#include "older_version.h"
 #include "open_directories.h"
 #include "server_context.h"
 #include "store.h"
@@ -41,6 +42,12 @@ class KnownFiles {
   // The same by the MD5 of its content.
   Status DecideByDigest(const OfferedFile& file, const OpenDirectory& parent, const Md5Digest& md5, Decision* decision);
 
+  // Opens an older version of a file whose place has none: one of its name. False: nothing is known of one, or it is
+  // not what it was.
+  bool OpenOlder(const OfferedFile& file, OlderVersion* older);
+  // Opens the very file that somebody has, if there is one of its content or of the name of `file`.
+  bool OpenReference(const OfferedFile& file, const ReferenceDigest& reference, OlderVersion* older);
+
   // A file is there now, with this content. `md5`: null when it is not known.
   void Remember(const OfferedFile& file, const Md5Digest* md5);
 
@@ -54,6 +61,7 @@ class KnownFiles {
 
   std::string_view KeyOf(std::string_view path) const;
   bool Look(Found* found);
+  bool OpenFound(Found* found, const OfferedFile& file, OlderVersion* older);
   bool MayLink(const Found& found, const OfferedFile& file) const;
   bool IsEqual(const platform::FileInfo& info, const OfferedFile& file) const;
   bool Link(const Found& found, const OfferedFile& file, const OpenDirectory& parent, bool replace, bool* exists);

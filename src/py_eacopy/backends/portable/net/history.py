@@ -4,6 +4,8 @@ import collections
 import threading
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
+from .share import split
+
 
 class Remembered(NamedTuple):
     """A file that was copied. What it says was true once: look at the file before believing it.
@@ -20,10 +22,16 @@ class Remembered(NamedTuple):
     md5: bytes = b""
 
 
+#: Smaller files are not found by their name.
+FOUND_BY_NAME = 64 * 1024
+
+_MOST_OF_NAME = 8
+
 # Plain tuples of plain values: the garbage collector soon leaves those alone, however many there are.
 _Key = Tuple[int, bytes, int, int]
 _Value = Tuple[bytes, bytes]
 _DigestKey = Tuple[int, bytes, int]
+_NameKey = Tuple[int, bytes]
 
 
 class History:
@@ -39,6 +47,8 @@ class History:
         # In the order of arrival. An ordinary dict would take the longer to find its first key the more were removed.
         self._files: collections.OrderedDict[_Key, _Value] = collections.OrderedDict()
         self._by_digest: Dict[_DigestKey, _Key] = {}
+        # The last of each name, in the order of arrival.
+        self._by_name: Dict[_NameKey, List[_Key]] = {}
         self._changes = 0
 
     def __len__(self) -> int:
@@ -67,6 +77,11 @@ class History:
             self._files[key] = (path, md5)
             if md5:
                 self._by_digest[share, md5, size] = key
+            if size >= FOUND_BY_NAME:
+                named = self._by_name.setdefault((share, split(path)[1]), [])
+                if len(named) == _MOST_OF_NAME:
+                    del named[0]
+                named.append(key)
             self._changes += 1
 
     def find(self, share: int, key: bytes, mtime: int, size: int) -> Optional[Remembered]:
@@ -82,6 +97,23 @@ class History:
                 return None
             return Remembered(share, self._files[key][0], key[1], key[2], size, md5)
 
+    def find_name(self, share: int, name: bytes, size: int) -> List[Remembered]:
+        """Files of that name, in whatever directory, that may be other versions of one of that size.
+
+        They have half of it to twice as much; those of the latest time come first. Of each name only the few that came
+        last are known.
+        """
+        if size < FOUND_BY_NAME:
+            return []
+        with self._lock:
+            keys = self._by_name.get((share, name), [])
+            found = [
+                Remembered(share, self._files[key][0], key[1], key[2], key[3], self._files[key][1])
+                for key in reversed(keys)
+                if key[3] >= size // 2 and key[3] // 2 <= size
+            ]
+        return sorted(found, key=lambda file: file.mtime, reverse=True)
+
     def all(self) -> Tuple[List[_Key], List[_Value]]:
         """All files, oldest first: share, key, time and size; and for each of them path and digest."""
         with self._lock:
@@ -93,3 +125,9 @@ class History:
         digest = (key[0], value[1], key[3])
         if value[1] and self._by_digest.get(digest) == key:
             del self._by_digest[digest]
+        name = (key[0], split(value[0])[1])
+        named = self._by_name.get(name, [])
+        if key in named:
+            named.remove(key)
+            if not named:
+                del self._by_name[name]

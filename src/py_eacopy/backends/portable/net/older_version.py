@@ -39,6 +39,9 @@ class OlderVersion:
 
     Args:
         descriptor: belongs to it.
+
+    Attributes:
+        size, mtime: as they were then.
     """
 
     def __init__(self, descriptor: int, monitor: Monitor) -> None:
@@ -54,7 +57,7 @@ class OlderVersion:
         except BaseException:
             self.close()
             raise
-        self.size = info.st_size
+        self.size, self.mtime = info.st_size, info.st_mtime_ns
 
     def close(self) -> None:
         descriptor, self.descriptor = self.descriptor, -1

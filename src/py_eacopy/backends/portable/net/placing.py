@@ -10,8 +10,9 @@ from ...._errors import Operation
 from .. import system
 from ..monitor import Monitor
 from .history import Remembered
-from .messages import MODE_UNKNOWN
-from .open_directories import OpenDirectories, OpenDirectory, is_regular, look
+from .messages import MODE_UNKNOWN, Reference
+from .older_version import OlderVersion
+from .open_directories import OpenDirectories, OpenDirectory, is_regular, look, patiently
 from .service import Service
 from .share import join, split
 from .store import (
@@ -91,6 +92,52 @@ class Placer:
         if known is not None and self._bring(known, wanted, self._look_at_destination(wanted)):
             return Answer.LINKED
         return Answer.SEND
+
+    def open_older(self, wanted: Wanted) -> Optional[OlderVersion]:
+        """An older version of a file whose place has none: one of its name that is what it was. It must be closed."""
+        share = wanted.directory.share.number
+        for known in self._service.history.find_name(share, wanted.name, wanted.size):
+            older = self._open_known(known, wanted)
+            if older is not None and older.is_like(wanted.size):
+                return older
+            if older is not None:
+                older.close()
+        return None
+
+    def open_reference(self, wanted: Wanted, reference: Reference) -> Optional[OlderVersion]:
+        """The very file that somebody has, if there is one of its content or of that name. It must be closed."""
+        history, share = self._service.history, wanted.directory.share.number
+        known = history.find_digest(share, reference.md5, reference.size)
+        candidates = [] if known is None else [known]
+        for known in history.find_name(share, wanted.name, reference.size):
+            if known.size == reference.size and known.md5 in (b"", reference.md5):
+                candidates.append(known)
+        for known in candidates:
+            older = self._open_known(known, wanted)
+            try:
+                if older is not None and older.is_that(reference):
+                    return older
+            except OSError:
+                pass  # it cannot be read, so it is of no use
+            if older is not None:
+                older.close()
+        return None
+
+    def _open_known(self, known: Remembered, wanted: Wanted) -> Optional[OlderVersion]:
+        """Opens what is remembered if it is still that, and not the destination itself."""
+        if known.path == join(wanted.directory.path, wanted.name):
+            return None
+        flags = system.READ_FLAGS | system.O_NOFOLLOW
+        try:
+            parent, name = split(known.path)
+            source = self._directories.open(wanted.directory.share, parent).descriptor
+            older = OlderVersion(patiently(lambda: os.open(name, flags, dir_fd=source)), self._monitor)
+        except OSError:
+            return None
+        if older.size == known.size and filetime_of(older.mtime) == known.mtime:
+            return older
+        older.close()
+        return None
 
     def remember(self, wanted: Wanted, digest: bytes) -> None:
         """The file is in its place."""

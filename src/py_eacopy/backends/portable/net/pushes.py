@@ -25,6 +25,7 @@ from .messages import (
     Hole,
     Offer,
     PatchData,
+    Reference,
     Result,
     Reuse,
 )
@@ -223,31 +224,46 @@ class Pushes:
         welcome = entry.flags & messages.WELCOMES_DELTA and self._capabilities & messages.CAN_DELTA
         if not welcome or not entry.size or len(self._older) >= _OLDER_MAXIMUM:
             return Code.SEND
-        flags, directory = system.READ_FLAGS | system.O_NOFOLLOW, wanted.directory.descriptor
         code = Code.SEND
-        older: Optional[OlderVersion] = None
-        try:
-            older = OlderVersion(patiently(lambda: os.open(wanted.name, flags, dir_fd=directory)), self._monitor)
-            if self._has(older, entry):
+        older = self._open_destination(wanted)
+        reference = entry.reference
+        if reference is not None and 0 < reference.size <= PATCHED_MAXIMUM and entry.size <= PATCHED_MAXIMUM:
+            if not self._is_that(older, reference):
+                found = self._placer.open_reference(wanted, reference)
+                if found is not None:
+                    older = self._replace(older, found)
+                    code = Code.SEND_PATCH
+            else:
                 code = Code.SEND_PATCH
-            elif older.is_like(entry.size):
-                signatures = older.signatures(number)
+        if code == Code.SEND:
+            if older is None or not older.is_like(entry.size):
+                older = self._replace(older, self._placer.open_older(wanted))
+            if older is not None and self._tell(older.signatures(number)):
                 code = Code.SEND_DELTA
-        except OSError:
-            pass  # it cannot be read, so it is of no use
-        if code == Code.SEND_DELTA and not self._tell(signatures):
-            code = Code.SEND
         if code != Code.SEND and older is not None:
             self._older[number] = older
         elif older is not None:
             older.close()
         return code
 
-    def _has(self, older: OlderVersion, entry: Entry) -> bool:
-        """Whether the older version that is here is that of the client."""
-        if entry.reference is None or max(older.size, entry.size) > PATCHED_MAXIMUM:
+    def _open_destination(self, wanted: Wanted) -> Optional[OlderVersion]:
+        """What is there now. None: it is of no use."""
+        flags, directory = system.READ_FLAGS | system.O_NOFOLLOW, wanted.directory.descriptor
+        try:
+            return OlderVersion(patiently(lambda: os.open(wanted.name, flags, dir_fd=directory)), self._monitor)
+        except OSError:
+            return None
+
+    def _is_that(self, older: Optional[OlderVersion], reference: Reference) -> bool:
+        try:
+            return older is not None and older.is_that(reference)
+        except OSError:
             return False
-        return older.is_that(entry.reference)
+
+    def _replace(self, before: Optional[OlderVersion], older: Optional[OlderVersion]) -> Optional[OlderVersion]:
+        if before is not None:
+            before.close()
+        return older
 
     def _tell(self, signatures: Iterator[messages.Signatures]) -> bool:
         """Sends them. False: the file could not be read to its end, and what was sent is of no use to the client."""
