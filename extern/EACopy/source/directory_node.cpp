@@ -59,10 +59,17 @@ void DirectoryCache::Unpin(DirectoryNode& node) {
 
 void DirectoryCache::Adopt(DirectoryNode& node, Directory source, Directory destination) {
   std::lock_guard<std::mutex> lock(mutex_);
+  node.has_destination = destination.valid();
   Enter(node, std::move(source), std::move(destination));
   ++node.pins;
   node.ready = true;
   Shrink(limit_);
+}
+
+void DirectoryCache::SetDestination(DirectoryNode& node, Directory destination) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  node.destination = std::move(destination);
+  node.has_destination = true;
 }
 
 void DirectoryCache::Retire(DirectoryNode& node) {
@@ -98,8 +105,10 @@ void DirectoryCache::Shrink(size_t limit) {
     if (node.pins != 0) continue;
     // What has no identity cannot be found again, so it stays open.
     FileInfo info;
-    if (!platform::GetInfo(node.destination, &info).ok()) continue;
-    node.destination_id = info.id;
+    if (node.has_destination) {
+      if (!platform::GetInfo(node.destination, &info).ok()) continue;
+      node.destination_id = info.id;
+    }
     CloseNode(node);
   }
 }
@@ -119,7 +128,7 @@ Status DirectoryCache::Reopen(DirectoryNode& node) {
     Shrink(limit_);
     Directory source, destination;
     Status status = OpenSame(ancestor->source, next.name.c_str(), next.via_link, next.source_info.id, &source);
-    if (status.ok()) {
+    if (status.ok() && next.has_destination) {
       status = OpenSame(ancestor->destination, next.name.c_str(), next.merged, next.destination_id, &destination);
     }
     --ancestor->pins;
@@ -137,8 +146,11 @@ void DirectoryCache::ReopenParent(DirectoryNode& node) {
   Directory source, destination;
   if (!platform::OpenParent(node.source, &source).ok() || !platform::GetInfo(source, &info).ok()) return;
   if (!(info.id == parent.source_info.id)) return;
-  if (!platform::OpenParent(node.destination, &destination).ok() || !platform::GetInfo(destination, &info).ok()) return;
-  if (!(info.id == parent.destination_id)) return;
+  if (parent.has_destination) {
+    if (!node.has_destination) return;
+    if (!platform::OpenParent(node.destination, &destination).ok() || !platform::GetInfo(destination, &info).ok()) return;
+    if (!(info.id == parent.destination_id)) return;
+  }
   Enter(parent, std::move(source), std::move(destination));
 }
 

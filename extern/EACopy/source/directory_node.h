@@ -1,4 +1,5 @@
-// DirectoryNode and DirectoryCache: the directories of a tree that is being copied, and which of them are open.
+// DirectoryNode and DirectoryCache: the directories of a tree that is being copied, and which of them are open. A node
+// need not have a destination.
 //
 // A tree may be deeper than a process may have open files. So a directory that nobody works in may be closed, and is
 // opened again from its parent (or from a child, by "..") when it is needed; that it is still the same one is checked
@@ -30,7 +31,7 @@ struct DirectoryNode {
   const std::string name;                 // in both parents; a root's is not used
   const bool via_link;                    // the source is reached through a symbolic link
   bool merged = false;                    // the destination was there before
-  bool ready = false;                     // both directories have been opened once
+  bool ready = false;                     // the directories have been opened once
   NewFileModes new_modes;
   platform::FileInfo source_info;
   // How many things must still end before the directory is complete: its own listing, slices of files, children.
@@ -40,6 +41,7 @@ struct DirectoryNode {
   platform::Directory source;
   platform::Directory destination;
   platform::FileId destination_id;
+  bool has_destination = false;
   uint32_t pins = 0;
   std::list<DirectoryNode*>::iterator place;
   bool listed = false;  // `place` is valid
@@ -50,11 +52,13 @@ class DirectoryCache {
   // `limit`: how many nodes may be open at once; pinned ones stay open even beyond it.
   explicit DirectoryCache(size_t limit) : limit_(limit) {}
 
-  // Keeps both directories of a node open until Unpin, opening them again if need be. On failure nothing is pinned.
+  // Keeps the directories of a node open until Unpin, opening them again if need be. On failure nothing is pinned.
   Status Pin(DirectoryNode& node);
   void Unpin(DirectoryNode& node);
   // Takes over the directories of a node that was opened for the first time, and pins it.
   void Adopt(DirectoryNode& node, platform::Directory source, platform::Directory destination);
+  // Gives a pinned node the destination that it did not have.
+  void SetDestination(DirectoryNode& node, platform::Directory destination);
   // Closes a node for good, once it is unpinned; before that, opens its parent from it if that is closed.
   void Retire(DirectoryNode& node);
   // Closes all that nobody uses: the process is out of descriptors.

@@ -8,6 +8,8 @@
 #include <cstring>
 #include <utility>
 
+#include "tree_parts.h"
+
 namespace eacopy {
 
 using platform::Directory;
@@ -20,8 +22,6 @@ namespace {
 // Files are handed on in slices of so many: enough to be worth a task, few enough that nobody waits long for the last
 // one.
 constexpr size_t kSlice = 64;
-
-constexpr int kOutOfDescriptorsTries = 200;
 
 // What the nodes of one tree have in common.
 struct Tree {
@@ -42,69 +42,6 @@ struct FileEntry {
   uint32_t index;  // in the listing
   FileType type;   // kUnknown: reached through a link that is followed
 };
-
-std::string Join(const std::string& directory, const char* name) {
-  std::string path;
-  path.reserve(directory.size() + std::strlen(name) + 1);
-  path += directory;
-  if (!path.empty() && path.back() != '/' && path.back() != platform::kSeparator) path += platform::kSeparator;
-  path += name;
-  return path;
-}
-
-// The path of a node below `root`, as the user would write it.
-std::string PathOf(const DirectoryNode& node, const std::string& root) {
-  std::vector<const std::string*> names;
-  for (const DirectoryNode* n = &node; n->parent; n = n->parent.get()) names.push_back(&n->name);
-  std::string path = root;
-  for (auto name = names.rbegin(); name != names.rend(); ++name) path = Join(path, (*name)->c_str());
-  return path;
-}
-
-// The directory part of a plain path, without its last separators; empty when there is none.
-std::string ParentPath(const std::string& path) {
-  size_t length = path.size();
-  auto is_separator = [&](size_t i) { return path[i] == '/' || path[i] == platform::kSeparator; };
-  while (length > 0 && is_separator(length - 1)) --length;
-  while (length > 0 && !is_separator(length - 1)) --length;
-  while (length > 1 && is_separator(length - 1)) --length;
-  return path.substr(0, length);
-}
-
-// Opens something even when the process is out of descriptors for the moment.
-template <typename Open>
-Status Patiently(DirectoryCache& cache, Open open) {
-  Status status = open();
-  for (int tries = 0; status.error_number() == EMFILE && tries < kOutOfDescriptorsTries; ++tries) {
-    cache.CloseUnused();
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    status = open();
-  }
-  return status;
-}
-
-Status PinPatiently(DirectoryCache& cache, DirectoryNode& node) {
-  return Patiently(cache, [&] { return cache.Pin(node); });
-}
-
-// Makes a directory at a plain path with the parents that are missing, as os.makedirs does. With `sync`, the new names
-// are durable when it returns.
-Status MakeDirectories(const std::string& path, bool sync, uint64_t* created) {
-  const Directory& paths = Directory::Paths();
-  const std::string parent_path = ParentPath(path);
-  Status status = platform::MakeDirectory(paths, path.c_str());
-  if (status.error_number() == ENOENT && !parent_path.empty() && parent_path.size() < path.size()) {
-    const Status parent = MakeDirectories(parent_path, sync, created);
-    if (!parent.ok() && parent.error_number() != EEXIST) return parent;
-    status = platform::MakeDirectory(paths, path.c_str());
-  }
-  if (!status.ok()) return status;
-  ++*created;
-  if (!sync) return status;
-  Directory directory;
-  status = platform::OpenDirectory(paths, parent_path.empty() ? "." : parent_path.c_str(), true, &directory);
-  return status.ok() ? platform::Sync(directory) : Status::FromErrno(status.error_number(), Operation::kSync);
-}
 
 // One more thing in `node` has ended. The last one completes the directory, which may complete its parent, and so on
 // up.
@@ -246,7 +183,7 @@ class DirectoryTask : public Task {
       if (node_->parent) {
         // A tree that is copied into itself: its own copy is not part of it.
         if (info.id == tree_->destination_id) return Status();
-        if (node_->via_link && IsAncestor(info.id)) return Status::FromErrno(ELOOP, Operation::kListDirectory);
+        if (node_->via_link && LeadsUp(node_->parent.get(), info.id)) return Status::FromErrno(ELOOP, Operation::kListDirectory);
       }
       auto listing = std::make_shared<Listing>();
       status = platform::ListDirectory(source, listing.get());
@@ -277,13 +214,6 @@ class DirectoryTask : public Task {
     return Patiently(tree_->services.cache, [&] {
       return platform::OpenDirectory(node_->parent->source, node_->name.c_str(), node_->via_link, out);
     });
-  }
-
-  bool IsAncestor(const platform::FileId& id) const {
-    for (const DirectoryNode* node = node_->parent.get(); node != nullptr; node = node->parent.get()) {
-      if (node->source_info.id == id) return true;
-    }
-    return false;
   }
 
   void Park(bool* parked) {
