@@ -10,7 +10,7 @@ from cffi import FFI
 
 NATIVE = Path(__file__).resolve().parent / "native"
 #: Each may use what those before it declare.
-HEADERS = ("eacopy_c.h", "eacopy_net.h")
+HEADERS = ("eacopy_c.h", "eacopy_net.h", "eacopy_sync.h")
 
 
 def declarations(header: Path) -> str:

@@ -84,7 +84,7 @@ eac_error* ToC(Failure failure) {
 
 extern "C" {
 
-uint32_t eac_abi_version(void) { return 3; }
+uint32_t eac_abi_version(void) { return 4; }
 
 const char* eac_capabilities(void) { return eacopy::Capabilities(); }
 
@@ -198,6 +198,10 @@ void eac_job_snapshot(eac_job* job, eac_counters* counters) {
   counters->bytes_received = sum.bytes_received;
   counters->bytes_packed = sum.bytes_packed;
   counters->bytes_packed_level = sum.bytes_packed_level;
+  counters->files_removed = sum.files_removed;
+  counters->bytes_removed = sum.bytes_removed;
+  counters->directories_removed = sum.directories_removed;
+  counters->mismatches = sum.mismatches;
 }
 
 void eac_job_free(eac_job* job) { delete job; }

@@ -160,13 +160,17 @@ typedef struct eac_counters {
   uint64_t bytes_reused; /* of deltas: taken from the reference */
   uint64_t bytes_written;
   uint64_t bytes_read;
-  uint64_t files_linked; /* through a server, as all below */
+  uint64_t files_linked; /* through a server, or of a sync */
   uint64_t bytes_linked;
   uint64_t bytes_skipped;
-  uint64_t bytes_sent; /* on the wire, all connections */
+  uint64_t bytes_sent; /* on the wire, all connections; through a server, as the next three */
   uint64_t bytes_received;
   uint64_t bytes_packed;       /* content bytes that went compressed */
   uint64_t bytes_packed_level; /* the sum of each such byte's zstd level: divided by bytes_packed, the average */
+  uint64_t files_removed;      /* of a sync, as all below */
+  uint64_t bytes_removed;
+  uint64_t directories_removed;
+  uint64_t mismatches; /* files where a directory is to go, and the reverse */
 } eac_counters;
 
 /* Progress since the last take: `count` records in columns. A record with copied == total and first != 0
@@ -202,7 +206,14 @@ typedef struct eac_delta {
 typedef struct eac_job eac_job;
 
 /* Bits of eac_job_wait. */
-enum eac_news { EAC_NEWS_PROGRESS = 1, EAC_NEWS_FILTER = 2, EAC_NEWS_ERROR = 4, EAC_NEWS_ROOM = 8, EAC_NEWS_DONE = 16 };
+enum eac_news {
+  EAC_NEWS_PROGRESS = 1,
+  EAC_NEWS_FILTER = 2,
+  EAC_NEWS_ERROR = 4,
+  EAC_NEWS_ROOM = 8,
+  EAC_NEWS_DONE = 16,
+  EAC_NEWS_ACTION = 32
+};
 
 /* Results of eac_copy_file. */
 enum eac_result { EAC_RESULT_COPIED = 0, EAC_RESULT_FAILED = 1, EAC_RESULT_NEEDS_JOB = 2, EAC_RESULT_COPIED_INTO = 3 };

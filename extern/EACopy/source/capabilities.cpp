@@ -15,7 +15,7 @@ const char* Capabilities() {
   static const std::string names = [] {
     std::string all = platform::Capabilities();
 #ifndef _WIN32
-    all += ",client,server";
+    all += ",client,server,sync";
     if (net::ZstdAvailable()) all += ",zstd";
 #endif
     return all;

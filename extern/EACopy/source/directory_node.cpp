@@ -148,7 +148,8 @@ void DirectoryCache::ReopenParent(DirectoryNode& node) {
   if (!(info.id == parent.source_info.id)) return;
   if (parent.has_destination) {
     if (!node.has_destination) return;
-    if (!platform::OpenParent(node.destination, &destination).ok() || !platform::GetInfo(destination, &info).ok()) return;
+    if (!platform::OpenParent(node.destination, &destination).ok() || !platform::GetInfo(destination, &info).ok())
+      return;
     if (!(info.id == parent.destination_id)) return;
   }
   Enter(parent, std::move(source), std::move(destination));

@@ -44,6 +44,16 @@ void EventQueue::AddFailure(Failure failure) {
   news_.notify_one();
 }
 
+void EventQueue::AddAction(Action action, const std::string& source, const std::string& destination, uint64_t size) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  drained_.wait(lock, [this] { return closed_ || actions_.count() < kWaitAt; });
+  actions_.types.push_back(static_cast<uint8_t>(action));
+  actions_.sizes.push_back(size);
+  actions_.sources.append(source).push_back('\0');
+  actions_.destinations.append(destination).push_back('\0');
+  if (actions_.count() == kWakeAt) news_.notify_one();
+}
+
 void EventQueue::NotifyRoom() {
   std::lock_guard<std::mutex> lock(mutex_);
   room_ = true;
@@ -64,13 +74,16 @@ void EventQueue::Close() {
 
 int EventQueue::News() const {
   return (progress_.count() != 0 ? kNewsProgress : 0) | (filters_.empty() ? 0 : kNewsFilter) |
-         (failures_.empty() ? 0 : kNewsError) | (room_ ? kNewsRoom : 0) | (done_ ? kNewsDone : 0);
+         (failures_.empty() ? 0 : kNewsError) | (actions_.count() != 0 ? kNewsAction : 0) | (room_ ? kNewsRoom : 0) |
+         (done_ ? kNewsDone : 0);
 }
 
 int EventQueue::Wait(int timeout_milliseconds) {
   std::unique_lock<std::mutex> lock(mutex_);
-  news_.wait_for(lock, std::chrono::milliseconds(timeout_milliseconds),
-                 [this] { return (News() & ~kNewsProgress) != 0 || progress_.count() >= kWakeAt; });
+  news_.wait_for(lock, std::chrono::milliseconds(timeout_milliseconds), [this] {
+    return (News() & ~(kNewsProgress | kNewsAction)) != 0 || progress_.count() >= kWakeAt ||
+           actions_.count() >= kWakeAt;
+  });
   const int news = News();
   room_ = false;
   return news;
@@ -98,6 +111,14 @@ bool EventQueue::TakeFailure(Failure* out) {
   *out = std::move(failures_.front());
   failures_.pop_front();
   return true;
+}
+
+bool EventQueue::TakeActions(Actions* out) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  out->Clear();
+  std::swap(*out, actions_);
+  drained_.notify_all();
+  return out->count() != 0;
 }
 
 }  // namespace eacopy

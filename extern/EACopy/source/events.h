@@ -17,6 +17,8 @@ class EventQueue {
   void AddProgress(bool first, uint64_t copied, uint64_t total, const std::string& path);
   void AddFilter(FilterRequest request);
   void AddFailure(Failure failure);
+  // Waits as AddProgress does.
+  void AddAction(Action action, const std::string& source, const std::string& destination, uint64_t size);
   void NotifyRoom();
   void NotifyDone();
   // The job ends early: nobody waits for the coordinator any more.
@@ -27,16 +29,18 @@ class EventQueue {
   bool TakeProgress(Progress* out);
   bool TakeFilter(FilterRequest* out);
   bool TakeFailure(Failure* out);
+  bool TakeActions(Actions* out);
 
  private:
   int News() const;
 
   std::mutex mutex_;
   std::condition_variable news_;     // waited for by the coordinator
-  std::condition_variable drained_;  // waited for by workers with progress to tell
+  std::condition_variable drained_;  // waited for by workers with progress, or actions, to tell
   Progress progress_;
   std::deque<FilterRequest> filters_;
   std::deque<Failure> failures_;
+  Actions actions_;
   bool room_ = false;
   bool done_ = false;
   bool closed_ = false;

@@ -288,23 +288,6 @@ DestinationState Destination::Abandon() {
   return there ? DestinationState::kOld : DestinationState::kAbsent;
 }
 
-// What may not be read as a file is refused before it is opened: opening a FIFO disturbs its writer, opening a device
-// may do anything.
-Status RefuseSpecial(const FileInfo& info, bool in_tree) {
-  switch (info.type) {
-    case FileType::kFifo:
-      return Status::FromErrno(0, Operation::kSpecialFile);
-    case FileType::kSocket:
-      return Status::FromErrno(ENXIO, Operation::kOpenSource);
-    case FileType::kDevice:
-      return in_tree ? Status::FromErrno(0, Operation::kSpecialFile) : Status();
-    case FileType::kDirectory:
-      return Status::FromErrno(EISDIR, Operation::kOpenSource);
-    default:
-      return Status();
-  }
-}
-
 Status FillWithDelta(const Delta& delta, const delta::FillRequest& request, FileMonitor& monitor,
                      FileOutcome* outcome) {
   delta::FillResult result;
@@ -330,6 +313,22 @@ Status FillWithDelta(const Delta& delta, const delta::FillRequest& request, File
 }
 
 }  // namespace
+
+Status RefuseSpecial(const FileInfo& info, bool in_tree) {
+  // Opening a FIFO disturbs its writer, opening a device may do anything.
+  switch (info.type) {
+    case FileType::kFifo:
+      return Status::FromErrno(0, Operation::kSpecialFile);
+    case FileType::kSocket:
+      return Status::FromErrno(ENXIO, Operation::kOpenSource);
+    case FileType::kDevice:
+      return in_tree ? Status::FromErrno(0, Operation::kSpecialFile) : Status();
+    case FileType::kDirectory:
+      return Status::FromErrno(EISDIR, Operation::kOpenSource);
+    default:
+      return Status();
+  }
+}
 
 const char* BaseName(const char* path) {
   const char* base = path;

@@ -74,6 +74,9 @@ struct FileOutcome {
 Status CopyFile(const FileTask& task, const Options& options, platform::Scratch& scratch, FileMonitor& monitor,
                 FileOutcome* outcome);
 
+// Refuses what cannot be read as a file, before it is opened. `in_tree`: that goes for devices, too.
+Status RefuseSpecial(const platform::FileInfo& info, bool in_tree);
+
 // Copies a symbolic link as a link.
 Status CopySymlink(const FileTask& task, const Options& options, bool* into_directory);
 

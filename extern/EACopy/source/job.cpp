@@ -3,12 +3,14 @@
 #include "eacopy/job.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <optional>
 #include <utility>
 
 #include "job_context.h"
 #ifndef _WIN32
 #include "net/remote_job.h"
+#include "sync/sync_job.h"
 #endif
 #include "tree_copy.h"
 
@@ -88,6 +90,9 @@ class Job::Impl {
       return net::MakeRemoteTask(*remote);
     }
 #endif
+#ifndef _WIN32
+    if (sync) return sync->MakeTask(type, source, destination);
+#endif
     if (type == ItemType::kTree) return MakeTreeTask(services, source, destination);
     return std::make_unique<FileItemTask>(context, source, destination, delta ? &*delta : nullptr);
   }
@@ -99,7 +104,9 @@ class Job::Impl {
   TreeServices services{context, cache, desk};
 #ifndef _WIN32
   std::unique_ptr<net::RemoteJob> remote;
+  std::unique_ptr<SyncJob> sync;
 #endif
+  std::optional<Failure> unable;  // why no item can be begun
 };
 
 Job::Job(const Options& options) : impl_(std::make_unique<Impl>(options, std::nullopt)) {}
@@ -114,13 +121,31 @@ Job::Job(const Options& options, const Remote& remote) : Job(options) {
 #endif
 }
 
+Job::Job(const Options& options, Sync sync) : Job(options) {
+#ifdef _WIN32
+  (void)sync;
+  impl_->unable.emplace().status = Status::Unsupported(ENOSYS, Operation::kStart);
+#else
+  impl_->sync = std::make_unique<SyncJob>(impl_->context, impl_->cache, std::move(sync));
+  Failure failure;
+  if (!impl_->sync->Open(&failure)) impl_->unable = std::move(failure);
+  impl_->context.set_before_done([job = impl_->sync.get()](Worker& worker) { job->Finish(worker); });
+#endif
+}
+
 Job::~Job() = default;
 
 bool Job::Add(ItemType type, const char* source, const char* destination) {
   JobContext& context = impl_->context;
   if (context.refuses_items() || context.cancelled()) return true;  // the job is ending: nothing more is begun
+  if (impl_->unable) {
+    if (!impl_->unable->status.ok()) context.FailToStart(std::exchange(*impl_->unable, Failure()));
+    return true;
+  }
   if (!context.scheduler().AddItem(impl_->MakeTask(type, source, destination))) return false;
-  if (!context.scheduler().started()) context.FailToStart(source, destination);
+  if (!context.scheduler().started()) {
+    context.FailToStart({Status::FromErrno(EAGAIN, Operation::kStart), source, destination, true, std::string()});
+  }
   return true;
 }
 
@@ -133,6 +158,8 @@ bool Job::TakeProgress(Progress* out) { return impl_->context.events().TakeProgr
 bool Job::TakeFilter(FilterRequest* out) { return impl_->context.events().TakeFilter(out); }
 
 bool Job::TakeFailure(Failure* out) { return impl_->context.events().TakeFailure(out); }
+
+bool Job::TakeActions(Actions* out) { return impl_->context.events().TakeActions(out); }
 
 void Job::AnswerFilter(uint64_t ticket, const uint8_t* leave_out) {
 #ifndef _WIN32
@@ -151,6 +178,14 @@ std::string Job::Server() const {
   return std::string();
 #else
   return impl_->remote ? impl_->remote->server() : std::string();
+#endif
+}
+
+std::string Job::NotKept() const {
+#ifdef _WIN32
+  return std::string();
+#else
+  return impl_->sync ? impl_->sync->NotKept() : std::string();
 #endif
 }
 

@@ -84,7 +84,7 @@ JobContext::JobContext(const Options& options)
                                              : std::make_unique<Throttle>(options.bandwidth_limit, &cancelled_)),
       scheduler_(options.thread_count == 0 ? 1 : options.thread_count,
                  {[this] { return MakeWorker(); }, [this](Task& task, Worker& worker) { RunTask(task, worker); },
-                  [this] { events_.NotifyRoom(); }, [this] { events_.NotifyDone(); }}) {}
+                  [this] { events_.NotifyRoom(); }, [this] { Done(); }}) {}
 
 std::unique_ptr<Worker> JobContext::MakeWorker() {
   auto worker = std::make_unique<Worker>();
@@ -102,6 +102,17 @@ void JobContext::RunTask(Task& task, Worker& worker) {
     Fail(worker, Status::FromErrno(ENOMEM, Operation::kStart), "", "", true);
     EndItemWithFailure();
   }
+}
+
+void JobContext::Done() {
+  if (before_done_) {
+    try {
+      before_done_(*MakeWorker());
+    } catch (const std::exception&) {
+      Fail(*MakeWorker(), Status::FromErrno(ENOMEM, Operation::kStart), "", "", true);
+    }
+  }
+  events_.NotifyDone();
 }
 
 void JobContext::Cancel() {
@@ -126,9 +137,10 @@ void JobContext::Fail(Worker& worker, const Status& status, std::string source, 
   events_.AddFailure({status, std::move(source), std::move(destination), root, std::move(text)});
 }
 
-void JobContext::FailToStart(std::string source, std::string destination) {
+void JobContext::FailToStart(Failure failure) {
   scheduler_.DropItems();
-  Fail(*MakeWorker(), Status::FromErrno(EAGAIN, Operation::kStart), std::move(source), std::move(destination), true);
+  Fail(*MakeWorker(), failure.status, std::move(failure.source), std::move(failure.destination), failure.root,
+       std::move(failure.text));
   EndItemWithFailure();
 }
 
@@ -192,6 +204,10 @@ Counters JobContext::GetCounters() const {
     sum.bytes_received += get(counters->bytes_received);
     sum.bytes_packed += get(counters->bytes_packed);
     sum.bytes_packed_level += get(counters->bytes_packed_level);
+    sum.files_removed += get(counters->files_removed);
+    sum.bytes_removed += get(counters->bytes_removed);
+    sum.directories_removed += get(counters->directories_removed);
+    sum.mismatches += get(counters->mismatches);
   }
   return sum;
 }

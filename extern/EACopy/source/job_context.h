@@ -23,6 +23,8 @@ namespace eacopy {
 class JobContext {
  public:
   explicit JobContext(const Options& options);
+  // Called by a worker when all items are done, before the coordinator hears of it. Set before any item is added.
+  void set_before_done(std::function<void(Worker&)> call) { before_done_ = std::move(call); }
 
   const Options& options() const { return options_; }
   uint32_t umask() const { return umask_; }
@@ -40,8 +42,8 @@ class JobContext {
   // `text`: what a peer said about it.
   void Fail(Worker& worker, const Status& status, std::string source, std::string destination, bool root,
             std::string text = {});
-  // There is no thread that could take the item that was queued last, and so no other one.
-  void FailToStart(std::string source, std::string destination);
+  // No item can be begun.
+  void FailToStart(Failure failure);
   // An item is over, and something in it failed: unless failures are ignored, no further item is begun.
   void EndItemWithFailure();
   bool refuses_items() const { return refuses_items_.load(std::memory_order_relaxed); }
@@ -55,6 +57,7 @@ class JobContext {
  private:
   std::unique_ptr<Worker> MakeWorker();
   void RunTask(Task& task, Worker& worker);
+  void Done();
   // False when the job was cancelled meanwhile.
   bool WaitBeforeRetry();
 
@@ -65,6 +68,7 @@ class JobContext {
   std::atomic<bool> refuses_items_{false};
   std::mutex cancel_mutex_;
   std::condition_variable cancel_condition_;
+  std::function<void(Worker&)> before_done_;
   EventQueue events_;
   mutable std::mutex counters_mutex_;
   std::vector<std::unique_ptr<WorkerCounters>> counters_;

@@ -261,11 +261,13 @@ struct Mending {
 };
 
 // Gives a file that is there the mode, the owner, or the times of `wanted`. `is`: what was seen there; another file
-// that took its place meanwhile is left alone.
+// that took its place meanwhile is left alone, and *done false.
 Status Mend(const Directory& parent, const char* name, const FileInfo& is, const FileInfo& wanted, Mending mending,
-            Archivist* archivist);
+            Archivist* archivist, bool* done);
 // The permission bits of an open directory.
 Status SetMode(const Directory& directory, uint32_t mode);
+// Whether permissions do not matter to this process.
+bool IsSuperuser();
 #endif
 
 // Reads both files and compares. kVerify with the offset of the first difference when there is one. `from_device`: the

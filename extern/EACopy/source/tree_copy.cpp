@@ -183,7 +183,8 @@ class DirectoryTask : public Task {
       if (node_->parent) {
         // A tree that is copied into itself: its own copy is not part of it.
         if (info.id == tree_->destination_id) return Status();
-        if (node_->via_link && LeadsUp(node_->parent.get(), info.id)) return Status::FromErrno(ELOOP, Operation::kListDirectory);
+        if (node_->via_link && LeadsUp(node_->parent.get(), info.id))
+          return Status::FromErrno(ELOOP, Operation::kListDirectory);
       }
       auto listing = std::make_shared<Listing>();
       status = platform::ListDirectory(source, listing.get());

@@ -21,7 +21,7 @@ struct alignas(64) WorkerCounters {
   std::atomic<uint64_t> errors{0};
   std::atomic<uint64_t> retries{0};
   std::atomic<uint64_t> methods[kMethodCount] = {};
-  // Through a server.
+  // Through a server, or of a sync.
   std::atomic<uint64_t> files_skipped{0};
   std::atomic<uint64_t> files_linked{0};
   std::atomic<uint64_t> bytes_skipped{0};
@@ -33,6 +33,11 @@ struct alignas(64) WorkerCounters {
   std::atomic<uint64_t> bytes_reused{0};
   std::atomic<uint64_t> bytes_written{0};
   std::atomic<uint64_t> bytes_read{0};
+  // Of a sync.
+  std::atomic<uint64_t> files_removed{0};
+  std::atomic<uint64_t> bytes_removed{0};
+  std::atomic<uint64_t> directories_removed{0};
+  std::atomic<uint64_t> mismatches{0};
 
   static void Add(std::atomic<uint64_t>& counter, uint64_t n) { counter.fetch_add(n, std::memory_order_relaxed); }
 };

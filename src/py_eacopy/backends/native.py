@@ -9,19 +9,19 @@ import functools
 import os
 import sys
 import time
-from typing import Any, Callable, FrozenSet, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Optional, Tuple
 
 from .. import _errors
 from .._control import Control, ProgressCallback, calling_back
 from .._errors import DestinationState, EACopyError, ErrorKind, FFIError, Operation
-from .._job import DELTA_ACTIONS, METADATA, REFLINK, STRATEGIES, CopyJob, CopyOptions, Delta, Filter, Remote
+from .._job import DELTA_ACTIONS, METADATA, REFLINK, STRATEGIES, CopyJob, CopyOptions, Delta, Filter, Remote, Sync
 from .._native import ffi, lib
-from .._report import CopyReport, Snapshot
+from .._report import CopyReport, Snapshot, SyncAction
 from .._server_options import ServerOptions
 from . import native_server
 from .base import Backend, RunningServer
 
-ABI_VERSION = 3
+ABI_VERSION = 4
 if lib.eac_abi_version() != ABI_VERSION:  # pragma: no cover - a stale build
     raise ImportError(
         "py_eacopy._native was built from another version (ABI %d, needed %d): build it again with pip install ."
@@ -32,6 +32,8 @@ if lib.eac_abi_version() != ABI_VERSION:  # pragma: no cover - a stale build
 _WAIT_MILLISECONDS = 50
 
 _METHODS = ("clone", "copy_file_range", "sendfile", "read_write", "system")
+#: In the order of enum eac_action.
+_ACTIONS = ("copy", "overwrite", "link", "symlink", "make-directory", "remove", "remove-directory", "mend")
 _DESTINATION_STATES = (DestinationState.ABSENT, DestinationState.OLD, DestinationState.PARTIAL)
 _ENCODING = sys.getfilesystemencoding()
 _ENCODING_ERRORS = sys.getfilesystemencodeerrors()
@@ -90,6 +92,11 @@ def _take_error(c_error: Any) -> EACopyError:
         lib.eac_error_free(c_error)
 
 
+def _texts(texts: Any, size: int) -> List[str]:
+    """Texts that are each ended by NUL, and an empty one."""
+    return ffi.buffer(texts, size)[:].decode(_ENCODING, _ENCODING_ERRORS).split("\0")
+
+
 class NativeBackend(Backend):
     """The EACopy engine, compiled."""
 
@@ -131,6 +138,8 @@ def _new_job(job: CopyJob, options: Any) -> Any:
         return _new_remote_job(options, job.remote)
     if job.delta is not None:
         return _new_delta_job(options, job.delta)
+    if job.sync is not None:
+        return _new_sync_job(options, job.sync)
     return lib.eac_job_new(options)
 
 
@@ -146,6 +155,47 @@ def _new_delta_job(options: Any, asked: Delta) -> Any:
         },
     )
     return lib.eac_job_new_delta(options, delta)
+
+
+def _new_sync_job(options: Any, asked: Sync) -> Any:
+    kept: List[Any] = []  # what the structure points to
+
+    def text(value: bytes) -> Any:
+        kept.append(ffi.new("char[]", value))
+        return kept[-1]
+
+    def texts(values: Tuple[bytes, ...]) -> Dict[str, Any]:
+        return {"texts": text(b"".join(value + b"\0" for value in values)), "count": len(values)}
+
+    sync = ffi.new(
+        "eac_sync *",
+        {
+            "files": texts(asked.files),
+            "exclude_files": texts(asked.exclude_files),
+            "exclude_dirs": texts(asked.exclude_dirs),
+            "link_dirs": texts(asked.link_dirs),
+            "link_database": text(asked.link_database or b""),
+            "root": text(asked.root),
+            "include_attributes": text(asked.include_attributes.encode()),
+            "exclude_attributes": text(asked.exclude_attributes.encode()),
+            "link_min_size": asked.link_min_size,
+            "max_depth": asked.max_depth,
+            "subdirs": asked.subdirs,
+            "empty_dirs": asked.empty_dirs,
+            "purge": asked.purge,
+            "flatten": asked.flatten,
+            "exclude_changed": asked.exclude_changed,
+            "compare_bytes": asked.compare == "hash",
+            "link_by_name": asked.link_by_name,
+            "keep_dir_symlinks": asked.keep_dir_symlinks,
+            "dir_times": asked.dir_times,
+            "hard_links": asked.hard_links,
+            "archive": asked.archive,
+            "dry_run": asked.dry_run,
+            "want_actions": asked.want_actions,
+        },
+    )
+    return lib.eac_job_new_sync(options, sync)
 
 
 def _new_remote_job(options: Any, remote: Remote) -> Any:
@@ -195,6 +245,10 @@ class _Run:
             files_copied=counters.files_copied,
             bytes_copied=counters.bytes_copied,
             errors=counters.errors,
+            files_linked=counters.files_linked,
+            bytes_linked=counters.bytes_linked,
+            files_skipped=counters.files_skipped,
+            bytes_skipped=counters.bytes_skipped,
         )
 
     def _counters(self) -> Any:
@@ -214,6 +268,8 @@ class _Run:
                 self._answer_filters(self._job.filter)
             if news & lib.EAC_NEWS_PROGRESS and control.progress is not None:
                 self._deliver_progress(control.progress)
+            if news & lib.EAC_NEWS_ACTION:
+                self._take_actions()
             if news & lib.EAC_NEWS_DONE:
                 return
             if feeding:
@@ -243,6 +299,16 @@ class _Run:
             else:
                 self._control.record(error)
 
+    def _take_actions(self) -> None:
+        records = ffi.new("eac_actions *")
+        if not lib.eac_job_take_actions(self._handle, records):
+            return
+        types, sizes = ffi.unpack(records.types, records.count), ffi.unpack(records.sizes, records.count)
+        sources = _texts(records.sources, records.sources_size)
+        destinations = _texts(records.destinations, records.destinations_size)
+        for kind, source, destination, size in zip(types, sources, destinations, sizes):
+            self._control.act(SyncAction(_ACTIONS[kind], source or None, destination, size))
+
     def _answer_filters(self, names_filter: Filter) -> None:
         request = ffi.new("eac_filter *")
         while lib.eac_job_take_filter(self._handle, request):
@@ -256,7 +322,7 @@ class _Run:
         if not lib.eac_job_take_progress(self._handle, records):
             return
         count = records.count
-        names = ffi.buffer(records.paths, records.paths_size)[:].decode(_ENCODING, _ENCODING_ERRORS).split("\0")
+        names = _texts(records.paths, records.paths_size)
         copied_column = ffi.unpack(records.copied, count)
         total_column = ffi.unpack(records.total, count)
         first_column = ffi.unpack(records.first, count)
@@ -281,6 +347,18 @@ class _Run:
         if self._job.remote is None:
             return None
         return ffi.string(lib.eac_job_server(self._handle)).decode("utf-8", "replace") or None
+
+    def _not_kept(self) -> Tuple[str, ...]:
+        count = ffi.new("size_t *")
+        text = lib.eac_job_not_kept(self._handle, count)
+        if not count[0]:
+            return ()
+        lines = []
+        for _ in range(count[0]):
+            line = ffi.string(text)
+            lines.append(os.fsdecode(line))
+            text += len(line) + 1
+        return tuple(lines)
 
     def _bytes_written(self, counters: Any) -> int:
         if self._job.delta is not None:
@@ -307,6 +385,12 @@ class _Run:
             bytes_received=counters.bytes_received,
             compression_level=counters.bytes_packed_level / counters.bytes_packed if counters.bytes_packed else 0.0,
             server=self._server(),
+            files_removed=counters.files_removed,
+            bytes_removed=counters.bytes_removed,
+            directories_removed=counters.directories_removed,
+            mismatches=counters.mismatches,
+            actions=tuple(self._control.actions),
+            not_kept=self._not_kept(),
             methods=methods,
             errors=tuple(self._control.errors),
             seconds=seconds,

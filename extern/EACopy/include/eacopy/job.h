@@ -15,6 +15,7 @@
 #include "eacopy/options.h"
 #include "eacopy/remote.h"
 #include "eacopy/status.h"
+#include "eacopy/sync.h"
 
 namespace eacopy {
 
@@ -41,13 +42,17 @@ struct Counters {
   uint64_t bytes_reused = 0;  // of deltas: taken from the reference
   uint64_t bytes_written = 0;
   uint64_t bytes_read = 0;
-  uint64_t files_linked = 0;  // through a server, as all below
+  uint64_t files_linked = 0;  // through a server, or of a sync
   uint64_t bytes_linked = 0;
   uint64_t bytes_skipped = 0;
-  uint64_t bytes_sent = 0;  // on the wire
+  uint64_t bytes_sent = 0;  // on the wire, through a server, as all below
   uint64_t bytes_received = 0;
   uint64_t bytes_packed = 0;        // content that went compressed
   uint64_t bytes_packed_level = 0;  // the sum of its bytes' zstd levels
+  uint64_t files_removed = 0;       // of a sync, as all below
+  uint64_t bytes_removed = 0;
+  uint64_t directories_removed = 0;
+  uint64_t mismatches = 0;  // files where a directory is to go, and the reverse
 };
 
 // Progress records in columns; see eac_progress in the C header for how to read them.
@@ -71,7 +76,7 @@ struct FilterRequest {
 
 enum class ItemType : uint8_t { kFile = 0, kTree = 1 };
 
-enum News : int { kNewsProgress = 1, kNewsFilter = 2, kNewsError = 4, kNewsRoom = 8, kNewsDone = 16 };
+enum News : int { kNewsProgress = 1, kNewsFilter = 2, kNewsError = 4, kNewsRoom = 8, kNewsDone = 16, kNewsAction = 32 };
 
 class Job {
  public:
@@ -80,6 +85,8 @@ class Job {
   Job(const Options& options, const Remote& remote);
   // For files that are made with the help of a reference.
   Job(const Options& options, Delta delta);
+  // Brings its items up to date.
+  Job(const Options& options, Sync sync);
   // Cancels what still runs and waits for the threads.
   ~Job();
   Job(const Job&) = delete;
@@ -96,6 +103,7 @@ class Job {
   bool TakeProgress(Progress* out);
   bool TakeFilter(FilterRequest* out);
   bool TakeFailure(Failure* out);
+  bool TakeActions(Actions* out);
   // One byte a name; not 0 leaves the name out.
   void AnswerFilter(uint64_t ticket, const uint8_t* leave_out);
 
@@ -103,6 +111,8 @@ class Job {
   Counters GetCounters() const;
   // The text with which the server greeted; "" when there is none, or none was reached. For the coordinator.
   std::string Server() const;
+  // What a sync could not keep of files, and how often: lines, each ended by NUL. For the coordinator, at the end.
+  std::string NotKept() const;
 
  private:
   class Impl;

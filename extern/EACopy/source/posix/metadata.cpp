@@ -283,7 +283,8 @@ Status CopyLinkMetadata(const Directory& source_parent, const char* source_name,
 Status SetMode(const Directory& directory, uint32_t mode) { return SetMode(directory.get(), mode); }
 
 Status Mend(const Directory& parent, const char* name, const FileInfo& is, const FileInfo& wanted, Mending mending,
-            Archivist* archivist) {
+            Archivist* archivist, bool* done) {
+  *done = false;
 #ifdef O_PATH
   // Needs no permission to read; what may be changed is decided where it is changed, through the descriptor's entry in
   // /proc.
@@ -312,6 +313,7 @@ Status Mend(const Directory& parent, const char* name, const FileInfo& is, const
     FillTimes(wanted, times);
     if (set_times(times) != 0) return LastError(Operation::kSetTimes);
   }
+  *done = true;
   return Status();
 }
 

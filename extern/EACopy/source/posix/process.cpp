@@ -14,6 +14,8 @@
 namespace eacopy {
 namespace platform {
 
+bool IsSuperuser() { return ::geteuid() == 0; }
+
 uint32_t Umask() {
   // umask(2) can only be read by setting it, which other threads would notice; Linux also tells it here.
   Handle status(::open("/proc/self/status", O_RDONLY | O_CLOEXEC));
