@@ -13,6 +13,7 @@ import traceback
 
 import anyio
 import pytest
+from faults.harness import rule, session
 
 import py_eacopy
 from py_eacopy import SyncAction, sync
@@ -215,13 +216,31 @@ def test_times_are_compared_as_exactly_as_both_sides_can(backend, place, monkeyp
     assert sync("src", "dst", dry_run=True).files_copied == 1
 
 
-def test_another_spelling_of_a_name_is_not_purged_where_it_is_the_same_file(place):
+def test_a_name_that_differs_in_case_alone_is_another_one_here(place):
     write("src/name", b"data")
     sync("src", "dst")
-    os.link("dst/name", "dst/NAME")  # as a file system without case would show it
+    os.link("dst/name", "dst/NAME")
+    write("src/new", b"link to an older copy")
+    os.mkdir("older")
+    shutil.copy2("src/new", "older/new")
+    os.link("older/new", "dst/NEW")
+    assert sync("src", "dst", mirror=True, link_dirs=["older"]).files_removed == 2
+    assert names("dst") == ["name", "new"]
+
+
+def test_another_spelling_of_a_name_is_not_purged_where_case_does_not_count(place, backend):
+    write("src/name", b"data")
+    sync("src", "dst")
+    os.rename("dst/name", "dst/NAME")
     write("dst/Other")
-    assert sync("src", "dst", mirror=True).files_removed == 1
-    assert names("dst") == ["NAME", "name"]
+    code = "result = py_eacopy.sync(source, destination, mirror=True, config=config).files_removed"
+    where = {"source": os.path.abspath("src"), "destination": os.path.abspath("dst")}
+    outcome = session().execute(
+        code, backend=backend, watch=os.getcwd(), rules=[rule("stat", "fold", path="dst")], **where
+    )
+    assert outcome.error is None
+    assert outcome.result == 1
+    assert names("dst") == ["NAME"]
 
 
 # What is selected -----------------------------------------------------------------------------------------------------

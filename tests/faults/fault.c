@@ -14,6 +14,8 @@
  *                  errno=N | zero | short=N | corrupt     fail, answer 0, do at most N bytes, flip one byte that is written
  *                  delay=MILLISECONDS | run=SHELL COMMAND | signal=N     before the call
  *                  release=TEXT | type=N                                 what uname and statfs answer
+ *                  fold                                  of "stat": a name that is not there is looked up in capitals,
+ *                                                        as where case does not count
  * All rules that match a call are applied, but only the first of them that decides its result.
  */
 #define _GNU_SOURCE
@@ -46,7 +48,7 @@
 #define MAX_RULES 32
 #define PATH_SIZE 4400
 
-enum outcome { REAL_CALL, FAIL, ZERO, SHORT, CORRUPT };
+enum outcome { REAL_CALL, FAIL, ZERO, SHORT, CORRUPT, FOLD };
 
 struct rule {
     char families[128]; /* "|read|write|" */
@@ -96,6 +98,7 @@ static void parse_field(struct rule *rule, const char *field) {
     else if (!strcmp(field, "zero")) rule->outcome = ZERO;
     else if (!strncmp(field, "short=", 6)) rule->outcome = SHORT, rule->limit = atol(field + 6);
     else if (!strcmp(field, "corrupt")) rule->outcome = CORRUPT;
+    else if (!strcmp(field, "fold")) rule->outcome = FOLD;
     else if (!strncmp(field, "delay=", 6)) rule->delay = atol(field + 6);
     else if (!strncmp(field, "run=", 4)) snprintf(rule->command, sizeof rule->command, "%s", field + 4);
     else if (!strncmp(field, "signal=", 7)) rule->signal = atoi(field + 7);
@@ -737,6 +740,43 @@ int linkat(int from_directory, const char *from, int to_directory, const char *t
     BEGIN_AT2("link", from_directory, from, to_directory, to, flags, real(from_directory, from, to_directory, to, flags));
     ANSWER(call, real(from_directory, from, to_directory, to, flags));
 }
+/* What fstatat is called depends on the age of libc. Nothing is logged of it: there are too many. */
+static int folding(const char *path, char *capitals) {
+    if (errno != ENOENT || !active || inside) return 0;
+    size_t length = 0;
+    for (; path[length] && length + 1 < PATH_SIZE; length++) {
+        capitals[length] = path[length] >= 'a' && path[length] <= 'z' ? path[length] - 'a' + 'A' : path[length];
+    }
+    capitals[length] = 0;
+    for (int i = 0; i < rule_count; i++) {
+        if (rules[i].outcome == FOLD) return 1;
+    }
+    return 0;
+}
+#define FSTATAT(name, symbol)                                                                      \
+    int name(int directory, const char *path, void *status, int flags) __asm__(symbol);            \
+    int name(int directory, const char *path, void *status, int flags) {                           \
+        static __typeof__(&name) real;                                                             \
+        if (!real) real = (__typeof__(&name))dlsym(RTLD_NEXT, symbol);                             \
+        char capitals[PATH_SIZE];                                                                  \
+        int result = real(directory, path, status, flags);                                         \
+        if (result == 0 || !folding(path, capitals)) return result;                                \
+        return real(directory, capitals, status, flags);                                           \
+    }
+#define FXSTATAT(name, symbol)                                                                     \
+    int name(int version, int directory, const char *path, void *status, int flags) __asm__(symbol); \
+    int name(int version, int directory, const char *path, void *status, int flags) {              \
+        static __typeof__(&name) real;                                                             \
+        if (!real) real = (__typeof__(&name))dlsym(RTLD_NEXT, symbol);                             \
+        char capitals[PATH_SIZE];                                                                  \
+        int result = real(version, directory, path, status, flags);                                \
+        if (result == 0 || !folding(path, capitals)) return result;                                \
+        return real(version, directory, capitals, status, flags);                                  \
+    }
+FSTATAT(folded_fstatat, "fstatat")
+FSTATAT(folded_fstatat64, "fstatat64")
+FXSTATAT(folded_fxstatat, "__fxstatat")
+FXSTATAT(folded_fxstatat64, "__fxstatat64")
 int unlink(const char *path) {
     REAL(unlink);
     BEGIN_AT("unlink", AT_FDCWD, path, 0, real(path));

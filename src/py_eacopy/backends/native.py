@@ -94,7 +94,8 @@ def _take_error(c_error: Any) -> EACopyError:
 
 def _texts(texts: Any, size: int) -> List[str]:
     """Texts that are each ended by NUL, and an empty one."""
-    return ffi.buffer(texts, size)[:].decode(_ENCODING, _ENCODING_ERRORS).split("\0")
+    text: str = ffi.buffer(texts, size)[:].decode(_ENCODING, _ENCODING_ERRORS)
+    return text.split("\0")
 
 
 class NativeBackend(Backend):

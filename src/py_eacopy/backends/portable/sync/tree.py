@@ -4,12 +4,10 @@ import errno
 import os
 import stat
 import sys
-import unicodedata
 from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 
 from ...._errors import DestinationState, ErrorKind, Operation
 from .. import system, temporary
-from ..destination import same_file
 from ..directory import Directory, Identity
 from ..failure import Cancelled, CopyFailure
 from ..metadata import Attributes, read_attributes, set_metadata
@@ -339,11 +337,11 @@ class SyncTree(Tree):
         directory, path, where = node.target, paths_of(self, node.parent, node.name)[1], node.where()
         if node.parent is None:
             path = self.destination
-        like = {_unaccented(name) for name in known}
+        spellings = _spellings(directory, targets, known)
         for name in extras:
             if worker.job.cancelled:
                 return
-            if _unaccented(name) in like and _is_known(directory, name, known):
+            if spellings and _identity(directory, name) in spellings:
                 continue
             if self._remove(worker, directory, name, targets[name], os.path.join(path, name), where):
                 with worker.job.lock:
@@ -602,19 +600,21 @@ def _identities_above(path: str) -> Set[Identity]:
         path = os.path.join(path, os.pardir)
 
 
-def _unaccented(name: str) -> str:
-    """What names have in common that some file system may take for the same."""
-    return unicodedata.normalize("NFC", name).casefold()
-
-
-def _is_known(directory: Directory, name: str, known: Set[str]) -> bool:
-    """Whether a name is another spelling of one that the source has, in a file system where that does not count."""
+def _identity(directory: Directory, name: str) -> Optional[Identity]:
     info = look(directory.descriptor, directory.prefix + name)
-    if info is None:
-        return True
-    for other in known:
-        if _unaccented(other) == _unaccented(name):
-            theirs = look(directory.descriptor, directory.prefix + other)
-            if theirs is not None and same_file(info, theirs):
-                return True
-    return False
+    return None if info is None else (info.st_dev, info.st_ino)
+
+
+def _spellings(directory: Directory, targets: Dict[str, bool], known: Set[str]) -> Set[Optional[Identity]]:
+    """What the source has under names that are found at the destination, and that no listing of it has.
+
+    Where case, or how an accent is written, does not count, a name of the destination that the source does not have may
+    be one of the source's all the same.
+    """
+    found = {name: _identity(directory, name) for name in known if name not in targets}
+    unlisted = {name: identity for name, identity in found.items() if identity is not None}
+    if not unlisted:
+        return set()
+    # Most were made by this job, and have a name of their own by now.
+    listed = set(os.listdir(directory.descriptor if directory.descriptor is not None else directory.prefix))
+    return {identity for name, identity in unlisted.items() if name not in listed}
