@@ -550,10 +550,24 @@ READDIR(readdir64, dirent64)
 
 /* Metadata ------------------------------------------------------------------------------------------------------ */
 
+static void to_capitals(const char *text, char *capitals) {
+    for (int left = PATH_SIZE - 1; *text && left; text++, left--) {
+        *capitals++ = *text >= 'a' && *text <= 'z' ? *text - 'a' + 'A' : *text;
+    }
+    *capitals = 0;
+}
+
 #define STAT_AT(name, type)                                                            \
     int name(int directory, const char *restrict path, struct type *restrict result_buffer, int flags) { \
         REAL(name);                                                                    \
         BEGIN_AT("stat", directory, path, flags, real(directory, path, result_buffer, flags)); \
+        if (outcome(&call) == FOLD) {                                                  \
+            int result = real(directory, path, result_buffer, flags);                  \
+            char capitals[PATH_SIZE];                                                  \
+            if (result == 0 || errno != ENOENT) return leave(&call, result);           \
+            to_capitals(path, capitals);                                               \
+            return leave(&call, real(directory, capitals, result_buffer, flags));      \
+        }                                                                              \
         ANSWER(call, real(directory, path, result_buffer, flags));                     \
     }
 #define STAT_PATH(name, type, flags)                                                   \
@@ -740,43 +754,6 @@ int linkat(int from_directory, const char *from, int to_directory, const char *t
     BEGIN_AT2("link", from_directory, from, to_directory, to, flags, real(from_directory, from, to_directory, to, flags));
     ANSWER(call, real(from_directory, from, to_directory, to, flags));
 }
-/* What fstatat is called depends on the age of libc. Nothing is logged of it: there are too many. */
-static int folding(const char *path, char *capitals) {
-    if (errno != ENOENT || !active || inside) return 0;
-    size_t length = 0;
-    for (; path[length] && length + 1 < PATH_SIZE; length++) {
-        capitals[length] = path[length] >= 'a' && path[length] <= 'z' ? path[length] - 'a' + 'A' : path[length];
-    }
-    capitals[length] = 0;
-    for (int i = 0; i < rule_count; i++) {
-        if (rules[i].outcome == FOLD) return 1;
-    }
-    return 0;
-}
-#define FSTATAT(name, symbol)                                                                      \
-    int name(int directory, const char *path, void *status, int flags) __asm__(symbol);            \
-    int name(int directory, const char *path, void *status, int flags) {                           \
-        static __typeof__(&name) real;                                                             \
-        if (!real) real = (__typeof__(&name))dlsym(RTLD_NEXT, symbol);                             \
-        char capitals[PATH_SIZE];                                                                  \
-        int result = real(directory, path, status, flags);                                         \
-        if (result == 0 || !folding(path, capitals)) return result;                                \
-        return real(directory, capitals, status, flags);                                           \
-    }
-#define FXSTATAT(name, symbol)                                                                     \
-    int name(int version, int directory, const char *path, void *status, int flags) __asm__(symbol); \
-    int name(int version, int directory, const char *path, void *status, int flags) {              \
-        static __typeof__(&name) real;                                                             \
-        if (!real) real = (__typeof__(&name))dlsym(RTLD_NEXT, symbol);                             \
-        char capitals[PATH_SIZE];                                                                  \
-        int result = real(version, directory, path, status, flags);                                \
-        if (result == 0 || !folding(path, capitals)) return result;                                \
-        return real(version, directory, capitals, status, flags);                                  \
-    }
-FSTATAT(folded_fstatat, "fstatat")
-FSTATAT(folded_fstatat64, "fstatat64")
-FXSTATAT(folded_fxstatat, "__fxstatat")
-FXSTATAT(folded_fxstatat64, "__fxstatat64")
 int unlink(const char *path) {
     REAL(unlink);
     BEGIN_AT("unlink", AT_FDCWD, path, 0, real(path));

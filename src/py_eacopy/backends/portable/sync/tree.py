@@ -132,7 +132,7 @@ class SyncTree(Tree):
                     if job.cancelled:
                         return
                     if _is_free(worker, place, name):
-                        self.failed |= not bring_link(worker, place, name, _exists(plan.targets, name))
+                        self.failed |= not bring_link(worker, place, name, bool(plan.targets))
         finally:
             for directory in pinned:
                 job.cache.unpin(directory)
@@ -474,12 +474,13 @@ def _select(worker: SyncWorker, node: SyncNode, listing: Listing) -> None:
 
 def _bring_files(worker: SyncWorker, place: InTree, names: List[str], targets: Dict[str, bool]) -> None:
     job, tree = worker.job, place.node.tree
+    exists = bool(targets)  # another name may be the same where case does not count
     for name in names:
         if job.cancelled:
             return
         if tree.flat and not _is_free(worker, place, name):
             continue
-        if not bring_file(worker, place, name, _exists(targets, name)):
+        if not bring_file(worker, place, name, exists):
             tree.failed = True
 
 
@@ -505,21 +506,11 @@ def _follow_links(worker: SyncWorker, place: InTree, node: SyncNode, plan: _Plan
         elif selection.takes_file(name, lambda: where):
             worker.files_found += 1
             if _is_free(worker, place, name):
-                exists = _exists(plan.targets, name)
-                node.tree.failed |= not bring_file(worker, place, name, exists, follow=True)
+                node.tree.failed |= not bring_file(worker, place, name, bool(plan.targets), follow=True)
     if directories:
         with job.lock:
             node.pending += len(directories)
         job.scheduler.push(Directories(node, directories, follow=True))
-
-
-def _exists(targets: Dict[str, bool], name: str) -> bool:
-    """Whether there is, or may be, something of a name."""
-    # Where case does not count, another name may be the same.
-    return name in targets or (_ONE_CASE and bool(targets))
-
-
-_ONE_CASE = system.WINDOWS or sys.platform == "darwin"
 
 
 def _is_free(worker: SyncWorker, place: InTree, name: str) -> bool:
