@@ -55,6 +55,7 @@ Status DirectoryCache::Pin(DirectoryNode& node) {
 void DirectoryCache::Unpin(DirectoryNode& node) {
   std::lock_guard<std::mutex> lock(mutex_);
   --node.pins;
+  CloseRetired(node);
 }
 
 void DirectoryCache::Adopt(DirectoryNode& node, Directory source, Directory destination) {
@@ -74,9 +75,15 @@ void DirectoryCache::SetDestination(DirectoryNode& node, Directory destination) 
 
 void DirectoryCache::Retire(DirectoryNode& node) {
   std::lock_guard<std::mutex> lock(mutex_);
-  if (!IsOpen(node)) return;
-  if (node.parent && node.parent->ready && !IsOpen(*node.parent)) ReopenParent(node);
-  CloseNode(node);
+  node.retired = true;
+  if (!node.parent && node.pins != 0) --node.pins;
+  CloseRetired(node);
+}
+
+void DirectoryCache::Remember(DirectoryNode& node) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  FileInfo info;
+  if (node.has_destination && platform::GetInfo(node.destination, &info).ok()) node.destination_id = info.id;
 }
 
 void DirectoryCache::CloseUnused() {
@@ -96,6 +103,15 @@ void DirectoryCache::CloseNode(DirectoryNode& node) {
   node.destination.Close();
   if (node.listed) open_.erase(node.place);
   node.listed = false;
+}
+
+void DirectoryCache::CloseRetired(DirectoryNode& node) {
+  // Those above it are retired too when it was opened again for somebody who remembered it.
+  for (DirectoryNode* n = &node; n != nullptr && n->retired && n->pins == 0 && IsOpen(*n); n = n->parent.get()) {
+    DirectoryNode* parent = n->parent.get();
+    if (parent != nullptr && parent->ready && !parent->retired && !IsOpen(*parent)) ReopenParent(*n);
+    CloseNode(*n);
+  }
 }
 
 void DirectoryCache::Shrink(size_t limit) {
@@ -120,6 +136,7 @@ Status DirectoryCache::Reopen(DirectoryNode& node) {
   while (!IsOpen(*ancestor)) {
     closed.push_back(ancestor);
     ancestor = ancestor->parent.get();  // a root is pinned while its tree is copied, so the walk ends there
+    if (ancestor == nullptr) return Status::FromErrno(ENOENT, Operation::kListDirectory);  // that tree is complete
   }
   while (!closed.empty()) {
     DirectoryNode& next = *closed.back();
@@ -132,7 +149,10 @@ Status DirectoryCache::Reopen(DirectoryNode& node) {
       status = OpenSame(ancestor->destination, next.name.c_str(), next.merged, next.destination_id, &destination);
     }
     --ancestor->pins;
-    if (!status.ok()) return status;
+    if (!status.ok()) {
+      CloseRetired(*ancestor);
+      return status;
+    }
     Enter(next, std::move(source), std::move(destination));
     ancestor = &next;
   }

@@ -42,6 +42,7 @@ struct DirectoryNode {
   platform::Directory destination;
   platform::FileId destination_id;
   bool has_destination = false;
+  bool retired = false;  // nobody but who remembers it needs it any more
   uint32_t pins = 0;
   std::list<DirectoryNode*>::iterator place;
   bool listed = false;  // `place` is valid
@@ -59,8 +60,11 @@ class DirectoryCache {
   void Adopt(DirectoryNode& node, platform::Directory source, platform::Directory destination);
   // Gives a pinned node the destination that it did not have.
   void SetDestination(DirectoryNode& node, platform::Directory destination);
-  // Closes a node for good, once it is unpinned; before that, opens its parent from it if that is closed.
+  // Closes a node as soon as nobody has it pinned, a root's own pin aside; before that, opens its parent from it if
+  // that is closed. Who remembers the node may still pin it, and then it is closed again by Unpin.
   void Retire(DirectoryNode& node);
+  // For a pinned node that will be remembered: lets it be found again once it is retired.
+  void Remember(DirectoryNode& node);
   // Closes all that nobody uses: the process is out of descriptors.
   void CloseUnused();
 
@@ -68,6 +72,7 @@ class DirectoryCache {
   bool IsOpen(const DirectoryNode& node) const { return node.source.valid(); }
   void Enter(DirectoryNode& node, platform::Directory source, platform::Directory destination);
   void CloseNode(DirectoryNode& node);
+  void CloseRetired(DirectoryNode& node);
   void Shrink(size_t limit);
   Status Reopen(DirectoryNode& node);
   void ReopenParent(DirectoryNode& node);

@@ -36,6 +36,7 @@ bool HardLinks::Bring(Place& place, const char* name, const FileInfo& info, bool
   std::lock_guard<std::mutex> lock(file->mutex);
   if (file->done) return BringOther(place, name, info, exists, follow, *file);
   if (!eacopy::Bring(place, name, info, exists, follow)) return false;
+  if (place.node) services_.cache.Remember(*place.node);  // it may be complete when the next name comes
   file->node = place.node;
   file->name = place.TargetName(name);
   file->path = place.TargetPath(name);
