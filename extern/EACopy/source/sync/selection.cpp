@@ -34,6 +34,14 @@ size_t CharacterLength(const char* text) {
   return length;
 }
 
+// The length of the character that both begin with; 0: they differ.
+size_t CommonLength(const char* pattern, const char* text) {
+  if (*pattern != *text) return 0;
+  if (static_cast<unsigned char>(*text) < 0x80) return 1;
+  const size_t length = CharacterLength(text);
+  return CharacterLength(pattern) == length && std::memcmp(pattern, text, length) == 0 ? length : 0;
+}
+
 bool MatchOne(const char* pattern, const char* text) {
   // Where the last star was, and what of the text came after what it stands for.
   const char* star = nullptr;
@@ -45,9 +53,9 @@ bool MatchOne(const char* pattern, const char* text) {
     } else if (*pattern == '?') {
       ++pattern;
       text += CharacterLength(text);
-    } else if (*pattern == *text) {
-      ++pattern;
-      ++text;
+    } else if (const size_t length = CommonLength(pattern, text)) {
+      pattern += length;
+      text += length;
     } else if (star != nullptr) {
       after += CharacterLength(after);
       pattern = star;
