@@ -34,9 +34,9 @@ import py_eacopy
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="servers need POSIX")
 
-SIGNATURES, REUSE, PATCH_DATA, FETCH_DELTA = range(64, 68)
+SIGNATURES, REUSE, PATCH_DATA, FETCH_DELTA, FETCH_PATCH, UNKNOWN_REFERENCE = range(64, 70)
 SEND_DELTA, SEND_PATCH = 6, 7
-ALL, DELTA = 31, 16
+ALL, DELTA, PATCHES = 31, 16, 32
 WELCOME, HAS_REFERENCE = 64, 128
 KIND_CLIENT, KIND_DELTA_COPY = 19, 20
 HEADER = struct.Struct("<IIQII")
@@ -334,6 +334,52 @@ def test_a_reference_is_found_in_the_history(both, use_hash, share, tmp_path):
         report = served.push(tmp_path / "newer", "share/3/file", reference=tmp_path / "old")
         assert (share / "3" / "file").read_bytes() == new + b"more"
         assert report.bytes_sent > SIZE
+
+
+@pytest.mark.parametrize("how", ["what is there", "reference"])
+def test_a_pull_of_what_both_have_is_a_patch(both, how, share, tmp_path):
+    options = (
+        {"reference": tmp_path / "old", "compression_level": 0} if how == "reference" else {"compression_level": 3}
+    )
+    write(tmp_path / "old", OLD, age=1)
+    with both.serving(share) as served:
+        served.push(tmp_path / "old", "share/1/file")
+        for name in ("insertion", "moved", "cut off", "many changes", "one byte"):
+            new = EDITS[name][0]
+            write(share / "file", new)
+            write(tmp_path / "new", new)
+            py_eacopy.create_delta(tmp_path / "new", tmp_path / "old", tmp_path / "patch", config=served.config())
+            patch = (tmp_path / "patch").stat().st_size
+            if how == "reference":
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(tmp_path / "copy")
+            else:
+                write(tmp_path / "copy", OLD, age=1)
+            report = served.pull("share/file", tmp_path / "copy", delta=True, **options)
+            assert (tmp_path / "copy").read_bytes() == new, name
+            if len(new) > 100:
+                assert report.bytes_received <= patch * 1.01 + 700, (name, patch)
+            assert report.bytes_sent < 700, name  # no signatures
+            assert report.files_copied == 1 and report.bytes_copied == len(new), name
+    assert sorted(os.listdir(tmp_path)) == ["copy", "new", "old", "patch", "share"]
+
+
+def test_a_pull_asks_with_signatures_where_the_server_has_another_version(both, share, tmp_path):
+    new, _ = EDITS["insertion"]
+    (tmp_path / "tree").mkdir()
+    with both.serving(share) as served:
+        for name in "abc":
+            write(tmp_path / "file", OLD[: -ord(name)] if name != "b" else OLD, age=1)
+            served.push(tmp_path / "file", f"share/1/{name}")
+            write(tmp_path / "tree" / name, OLD, age=1)
+        write(share / "1" / "c", bytes(SIZE))  # its size is that of what is there
+        (share / "tree").mkdir()
+        for name in "abc":
+            write(share / "tree" / name, new)
+        report = served.pull("share/tree", tmp_path / "tree", compression_level=3)
+        assert [(tmp_path / "tree" / name).read_bytes() for name in "abc"] == [new] * 3
+        assert report.files_copied == 3 and report.bytes_received < 60_000
+        assert 2 * SIZE - 60_000 < report.bytes_reused < 2 * SIZE  # of a patch nobody knows
 
 
 # What is asked for -----------------------------------------------------------------------------------------------
@@ -672,6 +718,53 @@ def fetch_delta(number, path, level=0):
     return message(FETCH_DELTA, struct.pack("<IB3x", number, level) + protocol.str16(path))
 
 
+def fetch_patch(number, path, reference, level=0):
+    fixed = struct.pack("<IB3xQ", number, level, len(reference)) + hashlib.md5(reference).digest()
+    return message(FETCH_PATCH, fixed + protocol.str16(path))
+
+
+def test_a_pull_of_a_patch_by_hand(zstd_server, share, tmp_path):
+    new, _ = EDITS["insertion"]
+    write(tmp_path / "file", OLD)
+    with serving.Pair(zstd_server, zstd_server).serving(share) as served:
+        with Peer(served.port) as peer:  # nothing was copied yet, so there is nothing to ask for
+            peer.greet(ALL | PATCHES)
+            peer.open(b"share")
+            peer.send(fetch_patch(0, b"file", OLD))
+            assert peer.ending().kind == KIND_CLIENT
+        served.push(tmp_path / "file", "share/1/file")
+        write(share / "file", new)
+        with Peer(served.port) as peer:
+            peer.greet(ALL | PATCHES)
+            peer.open(b"share")
+            peer.send(fetch_patch(7, b"file", OLD))
+            _, size = peer.receive(BEGIN).fields("IIqQ")[0::3]
+            patch = b""
+            while True:
+                kind, payload, _ = peer.raw()
+                if kind != PATCH_DATA:
+                    break
+                patch += payload
+            assert kind == protocol.END and size == len(new)
+            assert struct.unpack_from("<I", payload)[0] == zlib.crc32(new)
+            prefix = serving.zstd().ZstdDict(OLD, is_raw=True).as_prefix
+            assert serving.zstd().decompress(patch, zstd_dict=prefix) == new
+            # Another content, another name, nothing at all, and what changed meanwhile.
+            peer.send(fetch_patch(8, b"file", OLD[:-1] + b"x"), fetch_patch(9, b"file", b""))
+            os.rename(share / "file", share / "name")
+            peer.send(fetch_patch(10, b"name", OLD))
+            for number in (8, 9, 10):
+                assert tuple(peer.receive(UNKNOWN_REFERENCE).fields("I")) == (number,)
+            os.truncate(share / "1" / "file", 10)
+            os.rename(share / "name", share / "file")
+            peer.send(fetch_patch(11, b"file", OLD), protocol.fetch(12, b"1/file"))
+            peer.receive(UNKNOWN_REFERENCE)
+            peer.receive(protocol.BODY)
+            peer.send(fetch_patch(13, b"../file", OLD), fetch_patch(14, b"missing", OLD))
+            kinds = [peer.raw()[0] for _ in range(2)]
+            assert set(kinds) <= {UNKNOWN_REFERENCE, protocol.ABANDON}
+
+
 def signatures_of(content, block):
     pieces = [content[at : at + block] for at in range(0, len(content), block)]
     return b"".join(
@@ -756,7 +849,7 @@ def test_signatures_without_a_question_and_questions_without_the_capability(zstd
 
 
 @contextlib.contextmanager
-def played(script):
+def played(script, capabilities=ALL):
     """A server that is played by hand, for one connection: Version, Hello, Open, and what the script does."""
     failures = []
 
@@ -768,7 +861,7 @@ def played(script):
                 connection.sendall(protocol.version(protocol.EXTENDED))
                 with connection.makefile("rb") as stream:
                     assert take(stream)[0] == protocol.HELLO
-                    connection.sendall(protocol.welcome(ALL))
+                    connection.sendall(protocol.welcome(capabilities))
                     assert take(stream)[0] == protocol.OPEN
                     connection.sendall(message(protocol.OPENED, struct.pack("<B3x", 1)))
                     script(connection, lambda: take(stream))
@@ -874,3 +967,87 @@ def test_a_client_asks_again_for_what_was_wrong(zstd_client, size, crc, tmp_path
     assert asked == [FETCH_DELTA, SIGNATURES, protocol.FETCH]
     assert (tmp_path / "file").read_bytes() == b"all of it" and os.listdir(tmp_path) == ["file"]
     assert (report.files_copied, report.bytes_copied, report.bytes_reused) == (1, 9, 0)
+
+
+def asks_for_a_patch(zstd_client, path, answers):
+    """Pulls from a server that is played; returns what it was asked, and the report."""
+    asked = []
+
+    def script(connection, receive):
+        assert receive()[0] == protocol.LIST
+        connection.sendall(message(protocol.ENTRIES, struct.pack("<I", 1) + entry(b"f", size=SIZE)))
+        connection.sendall(message(protocol.LISTED, struct.pack("<I", 0)))
+        for answer in answers:
+            asked.append(receive()[0])
+            connection.sendall(answer)
+
+    with played(script, ALL | PATCHES) as port:
+        address = f"eacopy://127.0.0.1:{port}/s/f"
+        config = py_eacopy.Config(backend=zstd_client)
+        return asked, py_eacopy.copy_with_server(address, path, config=config, compression_level=3, timeout=5)
+
+
+def patch_data(patch, number=0, size=SIZE, crc=0):
+    return begin(number, size) + message(PATCH_DATA, patch) + end(crc)
+
+
+def test_a_client_puts_a_patch_together(zstd_client, tmp_path):
+    new, _ = EDITS["insertion"]
+    write(tmp_path / "file", OLD)
+    good = patch_data(frame(new, OLD), size=len(new), crc=zlib.crc32(new))
+    asked, report = asks_for_a_patch(zstd_client, tmp_path / "file", [good])
+    assert asked == [FETCH_PATCH] and (tmp_path / "file").read_bytes() == new
+    assert report.bytes_copied == report.bytes_written == len(new)
+    # The content may come without one, too.
+    write(tmp_path / "file", OLD)
+    asked, report = asks_for_a_patch(zstd_client, tmp_path / "file", [body(0, b"all of it")])
+    assert asked == [FETCH_PATCH] and (tmp_path / "file").read_bytes() == b"all of it"
+
+
+def test_a_client_asks_again_where_a_patch_was_wrong(zstd_client, tmp_path):
+    new, _ = EDITS["insertion"]
+    good, crc = frame(new, OLD), zlib.crc32(new)
+    wrong = {
+        "cut off": patch_data(good[:-300], size=len(new), crc=crc),
+        "damaged": patch_data(good[:-300] + bytes([good[-300] ^ 1]) + good[-299:], size=len(new), crc=crc),
+        "of another file": patch_data(frame(new, OLD[:-1]), size=len(new), crc=crc),
+        "another size": patch_data(good, size=len(new) + 1, crc=crc),
+        "another sum": patch_data(good, size=len(new), crc=crc ^ 1),
+        "no checksum": patch_data(frame(new, OLD, checksum_flag=0), size=len(new), crc=crc),
+        "a bomb": patch_data(frame(bytes(50 << 20), OLD), size=1000),
+        "nothing": patch_data(b"", size=len(new), crc=crc),
+    }
+    for name, bad in wrong.items():
+        write(tmp_path / "file", OLD)
+        asked, report = asks_for_a_patch(zstd_client, tmp_path / "file", [bad, body(1, b"all of it")])
+        assert asked == [FETCH_PATCH, protocol.FETCH], name
+        assert (tmp_path / "file").read_bytes() == b"all of it" and os.listdir(tmp_path) == ["file"], name
+        assert (report.files_copied, report.bytes_copied, report.bytes_reused) == (1, 9, 0), name
+
+
+def unknown(number):
+    return message(UNKNOWN_REFERENCE, struct.pack("<I", number))
+
+
+def test_a_client_asks_with_signatures_where_a_reference_is_not_known(zstd_client, tmp_path):
+    write(tmp_path / "file", OLD)
+    asked, _ = asks_for_a_patch(zstd_client, tmp_path / "file", [unknown(0), b"", body(1, b"all of it")])
+    assert asked == [FETCH_PATCH, FETCH_DELTA, SIGNATURES] and (tmp_path / "file").read_bytes() == b"all of it"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        unknown(1),
+        begin(0, SIZE) + unknown(0),
+        begin(0, SIZE) + reuse(0, 10),
+        message(PATCH_DATA, b"patch"),
+        message(UNKNOWN_REFERENCE, b""),
+    ],
+)
+def test_a_client_is_lied_to_about_a_patch(zstd_client, wrong, tmp_path):
+    write(tmp_path / "file", OLD)
+    with pytest.raises(py_eacopy.EACopyError) as caught:
+        asks_for_a_patch(zstd_client, tmp_path / "file", [wrong])
+    assert caught.value.kind is py_eacopy.ErrorKind.CLIENT, caught.value
+    assert (tmp_path / "file").read_bytes() == OLD and os.listdir(tmp_path) == ["file"]

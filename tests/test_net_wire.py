@@ -279,12 +279,17 @@ EXTENDED = [
     (messages.Reuse(1 << 32, 5), "18 00 00 00 41 00 00 00 00 00 00 00 01 00 00 00 05 00 00 00 00 00 00 00"),
     (messages.PatchData(b"frame"), "0d 00 00 00 42 00 00 00 66 72 61 6d 65"),
     (messages.FetchDelta(3, 255, b"d/f"), "15 00 00 00 43 00 00 00 03 00 00 00 ff 00 00 00 03 00 64 2f 66"),
+    (
+        messages.FetchPatch(3, 255, b"d/f", messages.Reference(5, GUID)),
+        "2d 00 00 00 44 00 00 00 03 00 00 00 ff 00 00 00 05 00 00 00 00 00 00 00 " + GUID.hex() + "03 00 64 2f 66",
+    ),
+    (messages.UnknownReference(3), "0c 00 00 00 45 00 00 00 03 00 00 00"),
 ]
 
 
 def test_every_extended_message_is_here():
     written = {bytes.fromhex(text)[4] for _, text in EXTENDED}
-    assert written == {*range(messages.HELLO, messages.GOODBYE + 1), *range(64, 68)}
+    assert written == {*range(messages.HELLO, messages.GOODBYE + 1), *range(64, 70)}
 
 
 @pytest.mark.parametrize("message, written", EXTENDED, ids=lambda value: type(value).__name__)
@@ -321,7 +326,7 @@ def test_extended_messages_that_are_cut_off_or_too_long(message, written):
         "08 00 00 00 1f 00 00 00",
         "08 00 00 00 37 00 00 00",
         "08 00 00 00 3f 00 00 00",
-        "08 00 00 00 44 00 00 00",
+        "08 00 00 00 46 00 00 00",
     ],
 )
 def test_extended_headers_that_cannot_be(written):

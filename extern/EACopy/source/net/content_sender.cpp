@@ -154,25 +154,89 @@ Status ContentSender::Abandon_(uint32_t index, const Status& status, std::string
   return AfterMessage();
 }
 
-Status ContentSender::SendFile(uint32_t index, std::string_view path, const delta::Signatures* older) {
+Status ContentSender::OpenFile(uint32_t index, std::string_view path, platform::Handle* file, FileInfo* info) {
   if (path.empty() || !IsFreePath(path)) {
     return Abandon_(index, Status::Of(Kind::kInvalidArgument, Operation::kOpenSource, EINVAL), path);
   }
   const std::string full = workspace_.FullPath(path);
   OpenDirectory parent;
-  platform::Handle file;
-  FileInfo info;
   Status status = workspace_.directories().Open(ParentOf(full), &parent);
   if (!status.ok()) return Abandon_(index, Status::FromErrno(status.error_number(), Operation::kOpenSource), path);
-  status = platform::OpenSource(*parent, std::string(NameOf(full)).c_str(), false, &file, &info);
-  if (status.ok() && info.type == FileType::kDirectory) status = Status::FromErrno(EISDIR, Operation::kOpenSource);
-  if (status.ok() && info.type != FileType::kRegular) status = Status::FromErrno(EINVAL, Operation::kSpecialFile);
-  if (!status.ok()) return Abandon_(index, status, path);
+  status = platform::OpenSource(*parent, std::string(NameOf(full)).c_str(), false, file, info);
+  if (status.ok() && info->type == FileType::kDirectory) status = Status::FromErrno(EISDIR, Operation::kOpenSource);
+  if (status.ok() && info->type != FileType::kRegular) status = Status::FromErrno(EINVAL, Operation::kSpecialFile);
+  if (status.ok()) return Status();
+  *file = platform::Handle();
+  return Abandon_(index, status, path);
+}
+
+Status ContentSender::SendFile(uint32_t index, std::string_view path, const delta::Signatures* older) {
+  platform::Handle file;
+  FileInfo info;
+  Status status = OpenFile(index, path, &file, &info);
+  if (!status.ok() || !file.valid()) return status;
   if (!buffer_) buffer_.reset(new char[kChunk]);
   bool done = false;
   if (older == nullptr) status = SendSmall(index, file, info, &done);
   if (status.ok() && !done) status = SendLarge(index, file, info, older);
   return status;
+}
+
+Status ContentSender::SendUnknownReference(uint32_t index) {
+  EncodeUnknownReference(&messages(), index);
+  return AfterMessage();
+}
+
+Status ContentSender::SendPatched(uint32_t index, std::string_view path, const OlderVersion& older,
+                                  const ReferenceDigest& reference) {
+  platform::Handle file;
+  FileInfo info;
+  Status status = OpenFile(index, path, &file, &info);
+  if (!status.ok() || !file.valid()) return status;
+  if (info.size == 0 || info.size > kMostPatched) return SendUnknownReference(index);
+  std::string prefix;
+  delta::FrameWriter frame;
+  status = older.Read(&context_.stopping, &prefix);
+  if (status.cancelled()) return status;
+  // What is in memory is what counts: the file may have changed since it was looked at.
+  Md5 sum;
+  sum.Update(prefix);
+  const int level = level_ > 0 && level_ != kAdaptive ? level_ : kPatchLevel;
+  if (!status.ok() || sum.Finish() != reference.md5 || !frame.Begin(prefix, info.size, level)) {
+    return SendUnknownReference(index);
+  }
+  const Witness witness(file, info);
+  EncodeBegin(&messages(), Begin{index, ToNanoseconds(info.modified), info.size});
+  status = Finish();  // a patch is not packed once more
+  if (!buffer_) buffer_.reset(new char[kChunk]);
+  std::string packed;
+  uint32_t crc = 0;
+  for (uint64_t offset = 0; status.ok() && offset < info.size;) {
+    if (context_.stopping.load(std::memory_order_relaxed)) return Status::Cancelled();
+    const size_t wanted = static_cast<size_t>(std::min<uint64_t>(info.size - offset, kChunk));
+    const ssize_t got = ReadFully(file.get(), buffer_.get(), wanted, offset);
+    if (got < 0) return Abandon_(index, platform::LastError(Operation::kRead, offset), {});
+    if (static_cast<size_t>(got) < wanted) {
+      return Abandon_(index, Status::FromErrno(0, Operation::kRead, offset + static_cast<uint64_t>(got)), {});
+    }
+    const std::string_view bytes(buffer_.get(), wanted);
+    crc = Crc32(crc, bytes.data(), bytes.size());
+    offset += wanted;
+    packed.clear();
+    if (!frame.Add(bytes, offset == info.size, &packed)) {
+      return Abandon_(index, Status::FromErrno(ENOMEM, Operation::kRead, offset), {});
+    }
+    for (std::string_view rest = packed; status.ok() && !rest.empty();
+         rest.remove_prefix(std::min(rest.size(), kChunk))) {
+      EncodePatchData(&peer_.out(), rest.substr(0, kChunk));
+      status = peer_.FlushIfLarge();
+    }
+  }
+  if (!status.ok()) return status;
+  const bool changed = !witness.Unchanged();
+  EncodeEnd(&messages(), End{crc, changed ? kChangedWhileRead : uint8_t{0}});
+  Count(&context_.totals.files_sent);
+  return AfterMessage();
 }
 
 Status ContentSender::SendSmall(uint32_t index, const platform::Handle& file, const FileInfo& info, bool* done) {

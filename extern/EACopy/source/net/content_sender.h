@@ -12,6 +12,7 @@
 #include "compression_level.h"
 #include "eacopy/status.h"
 #include "messages.h"
+#include "older_version.h"
 #include "peer.h"
 #include "server_context.h"
 #include "workspace.h"
@@ -29,12 +30,18 @@ class ContentSender {
   Status SetLevel(uint8_t level);
   // `older`: what of it the client has already, or null.
   Status SendFile(uint32_t index, std::string_view path, const delta::Signatures* older);
+  // As a patch, if the older version is `reference` to its last byte.
+  Status SendPatched(uint32_t index, std::string_view path, const OlderVersion& older,
+                     const ReferenceDigest& reference);
+  Status SendUnknownReference(uint32_t index);
   // What was sent so far is on its way afterwards.
   Status Finish();
 
   Status SendListing(const List& list);
 
  private:
+  // What fails is told to the client, and *file is not open then.
+  Status OpenFile(uint32_t index, std::string_view path, platform::Handle* file, platform::FileInfo* info);
   Status SendSmall(uint32_t index, const platform::Handle& file, const platform::FileInfo& info, bool* done);
   Status SendLarge(uint32_t index, const platform::Handle& file, const platform::FileInfo& info,
                    const delta::Signatures* older);

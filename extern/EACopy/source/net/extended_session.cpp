@@ -97,9 +97,13 @@ Status ExtendedSession::SetUp() {
   Hello welcome;
   welcome.capabilities = kCapabilityModes | kCapabilitySymlinks | kCapabilityAttributes;
   if (context_.options.compression && ZstdAvailable()) welcome.capabilities |= kCapabilityZstd;
-  if (context_.options.delta) welcome.capabilities |= kCapabilityDelta;
+  if (context_.options.delta) welcome.capabilities |= kCapabilityDelta | kCapabilityPatches;
   welcome.capabilities &= hello.capabilities;
   if ((welcome.capabilities & kCapabilityZstd) == 0) welcome.capabilities &= ~uint32_t{kCapabilityDelta};
+  // Worth a question only if there may be something.
+  if ((welcome.capabilities & kCapabilityDelta) == 0 || context_.history.size() == 0) {
+    welcome.capabilities &= ~uint32_t{kCapabilityPatches};
+  }
   capabilities_ = welcome.capabilities;
   platform::RandomBytes(welcome.nonce.data(), welcome.nonce.size());
   welcome.connections = context_.options.thread_count;
@@ -298,6 +302,8 @@ Status ExtendedSession::Handle(MessageType type, std::string_view payload, bool 
       return HandlePatchData(payload);
     case MessageType::kFetchDelta:
       return HandleFetchDelta(payload);
+    case MessageType::kFetchPatch:
+      return HandleFetchPatch(payload);
     case MessageType::kSignatures:
       return HandleSignatures(payload);
     case MessageType::kGoodbye:
@@ -516,7 +522,7 @@ Status ExtendedSession::ChooseDelta(uint32_t index, const Wanted& wanted, const 
                        wanted.reference.size <= kMostPatched && wanted.size <= kMostPatched;
   if (has_reference && !(there && older.Compare(wanted.reference, &context_.stopping).ok())) {
     OlderVersion other;
-    has_reference = known.OpenReference(file, wanted.reference, &other);
+    has_reference = known.OpenReference(NameOf(wanted.path), file.full_path, wanted.reference, &other);
     if (has_reference) older = std::move(other);
   }
   if (has_reference) {
@@ -765,6 +771,22 @@ Status ExtendedSession::HandleFetchDelta(std::string_view payload) {
   if (!IsLevel(fetch.level)) return Violation("a level that zstd does not have");
   fetched_ = FetchedDelta{fetch.index, fetch.level, std::string(fetch.path), nullptr};
   return Status();
+}
+
+Status ExtendedSession::HandleFetchPatch(std::string_view payload) {
+  FetchPatch fetch;
+  if ((capabilities_ & kCapabilityPatches) == 0 || fetched_) return Violation("a message that was not due");
+  if (!DecodeFetchPatch(payload, &fetch)) return Violation("a damaged FetchPatch");
+  if (!IsLevel(fetch.level)) return Violation("a level that zstd does not have");
+  FinishResults();
+  OlderVersion older;
+  const ReferenceDigest& reference = fetch.reference;
+  const bool known = reference.size > 0 && reference.size <= kMostPatched && IsFreePath(fetch.path) &&
+                     workspace_.known_files().OpenReference(NameOf(fetch.path), {}, reference, &older);
+  Status status = sender_->SetLevel(fetch.level);
+  if (!status.ok()) return status;
+  return known ? sender_->SendPatched(fetch.index, fetch.path, older, reference)
+               : sender_->SendUnknownReference(fetch.index);
 }
 
 Status ExtendedSession::HandleSignatures(std::string_view payload) {

@@ -81,6 +81,7 @@ class ExtendedSession {
   Status HandlePacked(std::string_view payload);
   Status HandleFetch(std::string_view payload);
   Status HandleFetchDelta(std::string_view payload);
+  Status HandleFetchPatch(std::string_view payload);
   Status HandleSignatures(std::string_view payload);
   Status HandleList(std::string_view payload);
   Status HandlePlainCommand();

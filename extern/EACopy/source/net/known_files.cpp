@@ -55,9 +55,9 @@ bool KnownFiles::Look(Found* found) {
          wire::FileTimeFromTimestamp(found->info.modified) == found->file.mtime;
 }
 
-// Opens it, if it is what was looked at, and not the destination itself.
-bool KnownFiles::OpenFound(Found* found, const OfferedFile& file, OlderVersion* older) {
-  if (found->file.path == file.full_path || !Look(found)) return false;
+// Opens it, if it is what was looked at.
+bool KnownFiles::OpenFound(Found* found, OlderVersion* older) {
+  if (!Look(found)) return false;
   return older->Open(*found->parent, found->name.c_str(), false).ok() && SameStamp(older->info(), found->info);
 }
 
@@ -66,17 +66,18 @@ bool KnownFiles::OpenOlder(const OfferedFile& file, OlderVersion* older) {
     Found found;
     found.file = std::move(known);
     OlderVersion opened;
-    if (!OpenFound(&found, file, &opened) || !opened.IsLike(file.size)) continue;
+    if (found.file.path == file.full_path || !OpenFound(&found, &opened) || !opened.IsLike(file.size)) continue;
     *older = std::move(opened);
     return true;
   }
   return false;
 }
 
-bool KnownFiles::OpenReference(const OfferedFile& file, const ReferenceDigest& reference, OlderVersion* older) {
+bool KnownFiles::OpenReference(std::string_view name, std::string_view except, const ReferenceDigest& reference,
+                               OlderVersion* older) {
   std::vector<Remembered> candidates(1);
   if (!context_.history.FindDigest(share_.number, reference.md5, reference.size, &candidates[0])) candidates.clear();
-  for (Remembered& known : context_.history.FindName(share_.number, NameOf(file.path), reference.size)) {
+  for (Remembered& known : context_.history.FindName(share_.number, name, reference.size)) {
     const bool may_be = known.size == reference.size && (!known.has_md5() || known.md5 == reference.md5);
     if (may_be) candidates.push_back(std::move(known));
   }
@@ -84,7 +85,8 @@ bool KnownFiles::OpenReference(const OfferedFile& file, const ReferenceDigest& r
     Found found;
     found.file = std::move(known);
     OlderVersion opened;
-    if (!OpenFound(&found, file, &opened) || !opened.Compare(reference, &context_.stopping).ok()) continue;
+    if (found.file.path == except || !OpenFound(&found, &opened) || !opened.Compare(reference, &context_.stopping).ok())
+      continue;
     *older = std::move(opened);
     return true;
   }

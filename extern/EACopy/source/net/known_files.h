@@ -45,8 +45,10 @@ class KnownFiles {
   // Opens an older version of a file whose place has none: one of its name. False: nothing is known of one, or it is
   // not what it was.
   bool OpenOlder(const OfferedFile& file, OlderVersion* older);
-  // Opens the very file that somebody has, if there is one of its content or of the name of `file`.
-  bool OpenReference(const OfferedFile& file, const ReferenceDigest& reference, OlderVersion* older);
+  // Opens the very file that somebody has, if the history knows one of that content or name. Not that of the path
+  // `except`.
+  bool OpenReference(std::string_view name, std::string_view except, const ReferenceDigest& reference,
+                     OlderVersion* older);
 
   // A file is there now, with this content. `md5`: null when it is not known.
   void Remember(const OfferedFile& file, const Md5Digest* md5);
@@ -61,7 +63,7 @@ class KnownFiles {
 
   std::string_view KeyOf(std::string_view path) const;
   bool Look(Found* found);
-  bool OpenFound(Found* found, const OfferedFile& file, OlderVersion* older);
+  bool OpenFound(Found* found, OlderVersion* older);
   bool MayLink(const Found& found, const OfferedFile& file) const;
   bool IsEqual(const platform::FileInfo& info, const OfferedFile& file) const;
   bool Link(const Found& found, const OfferedFile& file, const OpenDirectory& parent, bool replace, bool* exists);

@@ -26,7 +26,8 @@ struct RemoteEntry {
   uint64_t size = 0;
   std::string attributes;  // encoded
   uint32_t tries = 0;
-  bool whole = false;  // not as a delta any more
+  bool whole = false;      // not as a delta any more
+  bool unpatched = false;  // the server does not have the older version that is here
 };
 
 class LocalTree {

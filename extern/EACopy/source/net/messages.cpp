@@ -271,6 +271,23 @@ void EncodeFetchDelta(std::string* out, const FetchDelta& fetch) {
   EndMessage(out, begin);
 }
 
+void EncodeFetchPatch(std::string* out, const FetchPatch& fetch) {
+  const size_t begin = BeginMessage(out, MessageType::kFetchPatch);
+  PutNumber<uint32_t>(out, fetch.index);
+  out->push_back(static_cast<char>(fetch.level));
+  PutZeros(out, 3);
+  PutNumber<uint64_t>(out, fetch.reference.size);
+  PutArray(out, fetch.reference.md5);
+  PutString16(out, fetch.path);
+  EndMessage(out, begin);
+}
+
+void EncodeUnknownReference(std::string* out, uint32_t index) {
+  const size_t begin = BeginMessage(out, MessageType::kUnknownReference);
+  PutNumber<uint32_t>(out, index);
+  EndMessage(out, begin);
+}
+
 CountedMessage CountedMessage::Offer(std::string* out, uint32_t first) {
   const size_t begin = BeginMessage(out, MessageType::kOffer);
   PutNumber<uint32_t>(out, first);
@@ -326,7 +343,7 @@ bool DecodeMessageHeader(std::string_view bytes, MessageHeader* out) {
   out->level = reader.Take<uint8_t>();
   return reader.ok() && out->size >= kMessageHeader && out->size <= kMaxMessage &&
          ((out->type >= Number(MessageType::kHello) && out->type <= Number(MessageType::kGoodbye)) ||
-          (out->type >= Number(MessageType::kSignatures) && out->type <= Number(MessageType::kFetchDelta)));
+          (out->type >= Number(MessageType::kSignatures) && out->type <= Number(MessageType::kUnknownReference)));
 }
 
 bool TakeError(Reader* reader, ErrorView* out) {
@@ -535,6 +552,23 @@ bool DecodeFetchDelta(std::string_view payload, FetchDelta* out) {
   out->level = reader.Take<uint8_t>();
   reader.Skip(3);
   out->path = reader.String16();
+  return reader.complete();
+}
+
+bool DecodeFetchPatch(std::string_view payload, FetchPatch* out) {
+  Reader reader(payload);
+  out->index = reader.Take<uint32_t>();
+  out->level = reader.Take<uint8_t>();
+  reader.Skip(3);
+  out->reference.size = reader.Take<uint64_t>();
+  out->reference.md5 = reader.Array<16>();
+  out->path = reader.String16();
+  return reader.complete();
+}
+
+bool DecodeUnknownReference(std::string_view payload, uint32_t* index) {
+  Reader reader(payload);
+  *index = reader.Take<uint32_t>();
   return reader.complete();
 }
 

@@ -63,6 +63,8 @@ enum class MessageType : uint8_t {
   kReuse = 65,
   kPatchData = 66,
   kFetchDelta = 67,
+  kFetchPatch = 68,
+  kUnknownReference = 69,
 };
 
 enum Capability : uint32_t {
@@ -71,6 +73,7 @@ enum Capability : uint32_t {
   kCapabilitySymlinks = 1u << 2,
   kCapabilityAttributes = 1u << 3,
   kCapabilityDelta = 1u << 4,
+  kCapabilityPatches = 1u << 5,
 };
 
 using Nonce = std::array<uint8_t, 32>;
@@ -230,6 +233,13 @@ struct FetchDelta {
   std::string_view path;
 };
 
+struct FetchPatch {
+  uint32_t index = 0;
+  uint8_t level = 0;
+  std::string_view path;
+  ReferenceDigest reference;
+};
+
 // Encoding ------------------------------------------------------------------------------------------------------------
 
 // A message is begun, written to by Put*, and ended, which fills in its size. Returns where it begins.
@@ -267,6 +277,8 @@ void EncodeSignaturesHead(std::string* out, const SignaturesMessage& signatures,
 void EncodeReuse(std::string* out, const Reuse& reuse);
 void EncodePatchData(std::string* out, std::string_view bytes);
 void EncodeFetchDelta(std::string* out, const FetchDelta& fetch);
+void EncodeFetchPatch(std::string* out, const FetchPatch& fetch);
+void EncodeUnknownReference(std::string* out, uint32_t index);
 
 // Messages with a count, which is filled in at the end: begin, Put* each, end.
 class CountedMessage {
@@ -322,6 +334,8 @@ bool DecodeGoodbye(std::string_view payload, ErrorView* out);
 bool DecodeSignatures(std::string_view payload, SignaturesMessage* out);
 bool DecodeReuse(std::string_view payload, Reuse* out);
 bool DecodeFetchDelta(std::string_view payload, FetchDelta* out);
+bool DecodeFetchPatch(std::string_view payload, FetchPatch* out);
+bool DecodeUnknownReference(std::string_view payload, uint32_t* index);
 
 // The heads of messages with a count; the elements are then taken from *reader, which must be complete() at the end.
 bool TakeOfferHead(Reader* reader, uint32_t* first, uint32_t* count);

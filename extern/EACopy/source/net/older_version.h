@@ -23,6 +23,7 @@ namespace net {
 constexpr uint64_t kWorthDelta = 256 * 1024;
 // Patches need both versions in memory.
 constexpr uint64_t kMostPatched = uint64_t{256} << 20;
+constexpr int kPatchLevel = 3;  // where none is asked for
 
 // Is held open, so that it may be replaced meanwhile.
 class OlderVersion {

@@ -87,6 +87,7 @@ class PullLane {
   void StartMoreLanes(size_t waiting, uint64_t bytes);
   bool IsForDelta(const RemoteEntry& entry) const;
   bool AskForDelta(uint32_t index, const RemoteEntry& entry);
+  bool MayBePatched(const RemoteEntry& entry, const OlderVersion& older) const;
   bool FetchMore(bool* all);
 
   Status CheckAnswer(uint32_t index) const {
@@ -139,7 +140,11 @@ class PullLane {
   };
   std::vector<Again> again_;
 
-  std::unordered_map<uint32_t, OlderVersion> older_;  // of files that were asked for as a delta
+  struct Older {
+    OlderVersion version;
+    bool patch = false;  // that was asked for
+  };
+  std::unordered_map<uint32_t, Older> older_;  // of files that were asked for as a delta
 
   // The file that is arriving.
   std::unique_ptr<Arrival> arrival_;
@@ -290,6 +295,13 @@ bool PullLane::IsForDelta(const RemoteEntry& entry) const {
   return entry.size >= kWorthDelta || remote_.remote.delta == DeltaMode::kAlways || !remote_.remote.reference.empty();
 }
 
+// Whether to ask for a patch, which the server can make only if it has that older version too.
+bool PullLane::MayBePatched(const RemoteEntry& entry, const OlderVersion& older) const {
+  if ((session_.capabilities & kCapabilityPatches) == 0 || entry.unpatched) return false;
+  if (remote_.remote.level == 0 && remote_.remote.reference.empty()) return false;
+  return older.size() <= kMostPatched && entry.size <= kMostPatched;
+}
+
 // False when there is no older version here that would be of use.
 bool PullLane::AskForDelta(uint32_t index, const RemoteEntry& entry) {
   OlderVersion older;
@@ -303,6 +315,17 @@ bool PullLane::AskForDelta(uint32_t index, const RemoteEntry& entry) {
     if (status.ok()) status = older.Open(*parent, Name(entry.path).c_str(), false);
   }
   if (!status.ok() || !older.IsLike(entry.size)) return false;
+  if (MayBePatched(entry, older)) {
+    FetchPatch fetch;
+    fetch.index = index;
+    fetch.level = Level();
+    fetch.path = entry.path;
+    fetch.reference.size = older.size();
+    if (!older.Digest(remote_.job.cancel_flag(), &fetch.reference.md5).ok()) return false;
+    EncodeFetchPatch(&session_.channel->messages(), fetch);
+    older_.emplace(index, Older{std::move(older), true});
+    return true;
+  }
   std::string signatures;
   if (!older.TellSignatures(index, remote_.job.cancel_flag(), &signatures, [] { return Status(); }).ok()) return false;
   FetchDelta fetch;
@@ -311,7 +334,7 @@ bool PullLane::AskForDelta(uint32_t index, const RemoteEntry& entry) {
   fetch.path = entry.path;
   EncodeFetchDelta(&session_.channel->messages(), fetch);
   session_.channel->messages() += signatures;
-  older_.emplace(index, std::move(older));
+  older_.emplace(index, Older{std::move(older), false});
   return true;
 }
 
@@ -341,7 +364,9 @@ Status PullLane::Handle(const Message& message) {
       if (!status.ok()) return status;
       StartFile(begin.mtime, begin.size);
       const auto older = older_.find(begin.index);
-      if (older != older_.end()) delta_ = std::make_unique<DeltaArrival>(*arrival_, older->second, false);
+      if (older != older_.end()) {
+        delta_ = std::make_unique<DeltaArrival>(*arrival_, older->second.version, older->second.patch);
+      }
       return Status();
     }
     case MessageType::kReuse: {
@@ -371,11 +396,30 @@ Status PullLane::Handle(const Message& message) {
       End end;
       if (!DecodeEnd(message.payload, &end)) return Violation();
       if (!arrival_) return Violation();
-      if (arrival_->size() != size_ || arrival_->crc() != end.crc) {
+      const bool complete = !delta_ || delta_->IsComplete();
+      if (!complete || arrival_->size() != size_ || arrival_->crc() != end.crc) {
         if (!delta_ || !delta_->used()) return Violation();
         delta_->Fail();
       }
       EndFile(end.flags);
+      return Status();
+    }
+    case MessageType::kPatchData: {
+      const uint64_t before = arrival_ ? arrival_->size() : 0;
+      if (!delta_ || !delta_->Patch(message.payload, size_, *remote_.job.cancel_flag())) return Violation();
+      Advance(arrival_->size() - before);
+      return Status();
+    }
+    case MessageType::kUnknownReference: {
+      uint32_t index = 0;
+      if (!DecodeUnknownReference(message.payload, &index)) return Violation();
+      Status status = CheckAnswer(index);
+      const auto older = older_.find(index);
+      if (!status.ok() || older == older_.end() || !older->second.patch) return Violation();
+      RemoteEntry& entry = fetched_.front();
+      entry.unpatched = true;
+      again_.push_back({std::move(entry), steady_clock::now()});
+      NextFile();
       return Status();
     }
     case MessageType::kAbandon: {

@@ -37,7 +37,6 @@ constexpr uint64_t kContentOfOffer = 8u << 20;    // more of it is left for othe
 constexpr size_t kEnoughWaiting = 512 * 1024;     // bytes for the wire
 constexpr uint64_t kFilesForMore = 256;           // more connections are worth while from here on
 constexpr uint64_t kDeltasOnTheWay = 256u << 20;  // bytes of files whose signatures may be here at a time
-constexpr int kPatchLevel = 3;                    // where none is asked for
 constexpr milliseconds kSlice{40};
 constexpr milliseconds kSoon{5};  // while something waits that is not for the server
 constexpr milliseconds kProgressInterval{50};

@@ -260,7 +260,7 @@ Status RemoteJob::SetUpExtended(Session* session, uint32_t index, std::string tr
   Hello hello;
   hello.capabilities = kCapabilities;
   if (ZstdAvailable()) hello.capabilities |= kCapabilityZstd;
-  if (ZstdAvailable() && remote.delta != DeltaMode::kNever) hello.capabilities |= kCapabilityDelta;
+  if (ZstdAvailable() && remote.delta != DeltaMode::kNever) hello.capabilities |= kCapabilityDelta | kCapabilityPatches;
   platform::RandomBytes(hello.nonce.data(), hello.nonce.size());
   std::string sent;
   EncodeHello(&sent, hello);
@@ -277,6 +277,7 @@ Status RemoteJob::SetUpExtended(Session* session, uint32_t index, std::string tr
   transcript.append(message.payload.data() - kMessageHeader, message.payload.size() + kMessageHeader);
   session->capabilities = welcome.capabilities & hello.capabilities;
   if ((session->capabilities & kCapabilityZstd) == 0) session->capabilities &= ~uint32_t{kCapabilityDelta};
+  if ((session->capabilities & kCapabilityDelta) == 0) session->capabilities &= ~uint32_t{kCapabilityPatches};
   session->advised = welcome.connections;
 
   if (!remote.token.empty()) {

@@ -115,6 +115,9 @@ void ReadExtended(uint8_t type, std::string_view payload) {
       DecodeReuse(payload, &reuse);
       break;
     }
+    case MessageType::kUnknownReference:
+      DecodeUnknownReference(payload, &count);
+      break;
     default:
       MessageHeader header;
       if (payload.size() >= kMessageHeader) DecodeMessageHeader(payload.substr(0, kMessageHeader), &header);

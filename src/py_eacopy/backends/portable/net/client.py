@@ -278,6 +278,8 @@ class Connector:
         session.capabilities = welcome.capabilities & own
         if not session.capabilities & messages.CAN_ZSTD:
             session.capabilities &= ~messages.CAN_DELTA
+        if not session.capabilities & messages.CAN_DELTA:
+            session.capabilities &= ~messages.CAN_PATCHES
         session.advised = max(1, welcome.connections)
         session.channel.may_unpack = bool(session.capabilities & messages.CAN_ZSTD)
         if self._remote.token is not None:
@@ -379,7 +381,7 @@ class Connector:
 def _capabilities(delta: bool) -> int:
     can = messages.CAN_ZSTD if zstd.AVAILABLE else 0
     if can and delta:
-        can |= messages.CAN_DELTA
+        can |= messages.CAN_DELTA | messages.CAN_PATCHES
     if not system.WINDOWS:
         can |= messages.CAN_MODES | messages.CAN_LINKS
     return can | (messages.CAN_ATTRIBUTES if system.XATTR else 0)

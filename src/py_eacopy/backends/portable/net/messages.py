@@ -24,7 +24,7 @@ SIGNATURE_SIZE = 12
 CLIENT_PROOF, SERVER_PROOF = b"eacopy client proof 1", b"eacopy server proof 1"
 
 #: Capabilities.
-CAN_ZSTD, CAN_MODES, CAN_LINKS, CAN_ATTRIBUTES, CAN_DELTA = 1, 2, 4, 8, 16
+CAN_ZSTD, CAN_MODES, CAN_LINKS, CAN_ATTRIBUTES, CAN_DELTA, CAN_PATCHES = 1, 2, 4, 8, 16, 32
 
 #: Open's flags.
 OPEN_WRITE, OPEN_TREE = 1, 2
@@ -258,6 +258,17 @@ class FetchDelta(NamedTuple):
     path: bytes
 
 
+class FetchPatch(NamedTuple):
+    number: int
+    level: int
+    path: bytes
+    reference: Reference
+
+
+class UnknownReference(NamedTuple):
+    number: int
+
+
 Message = Union[
     Hello,
     Welcome,
@@ -286,6 +297,8 @@ Message = Union[
     Reuse,
     PatchData,
     FetchDelta,
+    FetchPatch,
+    UnknownReference,
     RequestReport,
     Done,
 ]
@@ -308,16 +321,17 @@ _REFERENCE = struct.Struct("<Q16s")
 _SIGNATURES = struct.Struct("<IIQII")
 _REUSE = struct.Struct("<QQ")
 _FETCH_DELTA = struct.Struct("<IB3x")
+_FETCH_PATCH = struct.Struct("<IB3xQ")
 _U16, _U32, _TWO_U32, _U64 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<II"), struct.Struct("<Q")
 _U16_MAXIMUM = 0xFFFF
 
 HELLO, WELCOME, PROOF, PROOF_ACCEPTED, OPEN, OPENED, PROVE, SECRET = range(32, 40)
 OFFER, RESULTS, BODY, BEGIN, DATA, HOLE, END, ABANDON, PACKED, DIGEST = range(40, 50)
 LIST, ENTRIES, LISTED, FETCH, GOODBYE = range(50, 55)
-SIGNATURES, REUSE, PATCH_DATA, FETCH_DELTA = range(64, 68)
+SIGNATURES, REUSE, PATCH_DATA, FETCH_DELTA, FETCH_PATCH, UNKNOWN_REFERENCE = range(64, 70)
 
 #: What Packed may hold: nothing of the session's set-up, and never another Packed.
-PACKABLE = frozenset([*range(OFFER, GOODBYE + 1), *range(SIGNATURES, FETCH_DELTA + 1)]) - {PACKED}
+PACKABLE = frozenset([*range(OFFER, GOODBYE + 1), *range(SIGNATURES, UNKNOWN_REFERENCE + 1)]) - {PACKED}
 
 
 # Making ------------------------------------------------------------------------------------------------------------
@@ -382,6 +396,11 @@ def encode_entry(entry: Entry) -> bytes:
     return b"".join(parts)
 
 
+def _fetch_patch(fetch: FetchPatch) -> bytes:
+    fixed = _FETCH_PATCH.pack(fetch.number, fetch.level, fetch.reference.size)
+    return fixed + fetch.reference.md5 + _string(fetch.path)
+
+
 def _result(result: Result) -> bytes:
     fixed = _RESULT.pack(result.number, result.code)
     return fixed + _error(result.error) if result.code == Code.FAILED else fixed
@@ -416,6 +435,8 @@ _ENCODERS: Dict[type, Callable[..., _Parts]] = {
     Reuse: lambda m: (REUSE, (_REUSE.pack(*m),)),
     PatchData: lambda m: (PATCH_DATA, (m.content,)),
     FetchDelta: lambda m: (FETCH_DELTA, (_FETCH_DELTA.pack(m.number, m.level), _string(m.path))),
+    FetchPatch: lambda m: (FETCH_PATCH, (_fetch_patch(m),)),
+    UnknownReference: lambda m: (UNKNOWN_REFERENCE, (_U32.pack(m.number),)),
 }
 
 
@@ -559,6 +580,11 @@ class _Reader:
         number, level = self.unpack(_FETCH_DELTA)
         return FetchDelta(number, level, self.string())
 
+    def fetch_patch(self) -> FetchPatch:
+        number, level, size = self.unpack(_FETCH_PATCH)
+        reference = Reference(size, self.take(DIGEST_SIZE))
+        return FetchPatch(number, level, self.string(), reference)
+
     def body(self) -> Body:
         index, crc, flags, mtime = self.unpack(_BODY)
         return Body(index, crc, flags, mtime, self.rest())
@@ -592,6 +618,8 @@ _DECODERS: Dict[int, Callable[[_Reader], Message]] = {
     REUSE: lambda r: Reuse(*r.unpack(_REUSE)),
     PATCH_DATA: lambda r: PatchData(r.rest()),
     FETCH_DELTA: _Reader.fetch_delta,
+    FETCH_PATCH: _Reader.fetch_patch,
+    UNKNOWN_REFERENCE: lambda r: UnknownReference(r.number(_U32)),
     # The two commands of v20 that are understood here, too.
     Command.REQUEST_REPORT: lambda r: RequestReport(),
     Command.DONE: lambda r: Done(),

@@ -14,7 +14,7 @@ from .messages import MODE_UNKNOWN, Reference
 from .older_version import OlderVersion
 from .open_directories import OpenDirectories, OpenDirectory, is_regular, look, patiently
 from .service import Service
-from .share import join, split
+from .share import Share, join, split
 from .store import (
     NewMetadata,
     TemporaryFile,
@@ -95,25 +95,32 @@ class Placer:
 
     def open_older(self, wanted: Wanted) -> Optional[OlderVersion]:
         """An older version of a file whose place has none: one of its name that is what it was. It must be closed."""
-        share = wanted.directory.share.number
-        for known in self._service.history.find_name(share, wanted.name, wanted.size):
-            older = self._open_known(known, wanted)
+        directory = wanted.directory
+        share = directory.share
+        for known in self._service.history.find_name(share.number, wanted.name, wanted.size):
+            older = self._open_known(share, known, join(directory.path, wanted.name))
             if older is not None and older.is_like(wanted.size):
                 return older
             if older is not None:
                 older.close()
         return None
 
-    def open_reference(self, wanted: Wanted, reference: Reference) -> Optional[OlderVersion]:
-        """The very file that somebody has, if there is one of its content or of that name. It must be closed."""
-        history, share = self._service.history, wanted.directory.share.number
-        known = history.find_digest(share, reference.md5, reference.size)
+    def open_reference(
+        self, share: Share, name: bytes, reference: Reference, besides: Optional[bytes] = None
+    ) -> Optional[OlderVersion]:
+        """The very file that somebody has, if the history knows one of that content or name. It must be closed.
+
+        Args:
+            besides: a path that was looked at already.
+        """
+        history = self._service.history
+        known = history.find_digest(share.number, reference.md5, reference.size)
         candidates = [] if known is None else [known]
-        for known in history.find_name(share, wanted.name, reference.size):
+        for known in history.find_name(share.number, name, reference.size):
             if known.size == reference.size and known.md5 in (b"", reference.md5):
                 candidates.append(known)
         for known in candidates:
-            older = self._open_known(known, wanted)
+            older = self._open_known(share, known, besides)
             try:
                 if older is not None and older.is_that(reference):
                     return older
@@ -123,14 +130,14 @@ class Placer:
                 older.close()
         return None
 
-    def _open_known(self, known: Remembered, wanted: Wanted) -> Optional[OlderVersion]:
-        """Opens what is remembered if it is still that, and not the destination itself."""
-        if known.path == join(wanted.directory.path, wanted.name):
+    def _open_known(self, share: Share, known: Remembered, besides: Optional[bytes]) -> Optional[OlderVersion]:
+        """Opens what is remembered if it is still that."""
+        if known.path == besides:
             return None
         flags = system.READ_FLAGS | system.O_NOFOLLOW
         try:
             parent, name = split(known.path)
-            source = self._directories.open(wanted.directory.share, parent).descriptor
+            source = self._directories.open(share, parent).descriptor
             older = OlderVersion(patiently(lambda: os.open(name, flags, dir_fd=source)), self._monitor)
         except OSError:
             return None

@@ -4,7 +4,7 @@ import collections
 import errno
 import os
 import stat
-from typing import Deque, Dict, Iterator, List, Optional
+from typing import Deque, Dict, Iterator, List, Optional, Set
 
 from ...._errors import DestinationState, ErrorKind, Operation
 from ...._job import DELTA_ALWAYS
@@ -15,7 +15,7 @@ from . import messages
 from .client import Connector, Session
 from .failures import failure_of, violation
 from .landing import Arrival, Landing, Metadata, Place
-from .older_version import WORTH_DELTA, OlderVersion
+from .older_version import PATCHED_MAXIMUM, WORTH_DELTA, Damaged, OlderVersion, Patch
 from .tally import Tally
 from .transfer import Delayed, Lane, Transfer
 
@@ -33,9 +33,23 @@ class Wanted:
         tick: how exact the server's times are, in nanoseconds.
         flight: its progress, while it arrives.
         whole: it is to come as it is, because what differs was no good.
+        unpatched: the server does not have the older version that is here.
     """
 
-    __slots__ = ("flight", "metadata", "name", "path", "place", "root", "size", "target", "tick", "tries", "whole")
+    __slots__ = (
+        "flight",
+        "metadata",
+        "name",
+        "path",
+        "place",
+        "root",
+        "size",
+        "target",
+        "tick",
+        "tries",
+        "unpatched",
+        "whole",
+    )
 
     def __init__(self, path: str, place: Place, name: str, root: bool, size: int, metadata: Metadata) -> None:
         self.path = path
@@ -47,7 +61,7 @@ class Wanted:
         self.target: Optional[str] = None
         self.tick = 1
         self.tries = 0
-        self.whole = False
+        self.whole = self.unpatched = False
         self.flight: Optional[Flight] = None
 
 
@@ -145,6 +159,12 @@ class Pull(Transfer[Wanted]):
         older.close()
         return None
 
+    def may_be_patched(self, item: Wanted, older: OlderVersion) -> bool:
+        """Whether to ask for a patch, which the server can make only if it has that older version too."""
+        if item.unpatched or not (self.level or self.job.remote.reference is not None):
+            return False
+        return max(older.size, item.size) <= PATCHED_MAXIMUM
+
     def make_lane(self, session: Session, tally: Tally) -> "PullLane":
         return PullLane(self, session, tally)
 
@@ -241,6 +261,8 @@ class PullLane(Lane[Wanted]):
         self._next: Deque[Wanted] = collections.deque()  # not asked for yet
         self._due: Deque[Wanted] = collections.deque()  # asked for, in order
         self._older: Dict[int, OlderVersion] = {}  # of those that may come as what differs
+        self._patched: Set[int] = set()  # those of them that may come as a patch
+        self._patch: Optional[Patch] = None  # the one that arrives
         self._reused = 0  # bytes of the file that arrives
         self._by_delta = False  # it was made of its older version, which may be why it is wrong
         self._fetches: Deque[int] = collections.deque()  # how many answers each of them is still owed
@@ -311,10 +333,16 @@ class PullLane(Lane[Wanted]):
         older = self._pull.older_version(item, tally) if self._pull.is_for_delta(item) else None
         if older is None:
             return False
-        number = session.numbered
+        number, level, path = session.numbered, self._pull.level, _encoded(item)
+        patched = bool(session.capabilities & messages.CAN_PATCHES) and self._pull.may_be_patched(item, older)
+        request: List[messages.Message] = []
         try:
-            # All of them, before anything is said: a file that cannot be read to its end is of no use.
-            signatures = list(older.signatures(number))
+            if patched:
+                reference = messages.Reference(older.size, older.digest())
+                request.append(messages.FetchPatch(number, level, path, reference))
+            else:
+                # All of them, before anything is said: a file that cannot be read to its end is of no use.
+                request += [messages.FetchDelta(number, level, path), *older.signatures(number)]
         except OSError:
             older.close()
             return False
@@ -323,7 +351,9 @@ class PullLane(Lane[Wanted]):
             raise
         self._older[number] = older
         self._next.popleft()
-        self._asked([item], messages.FetchDelta(number, self._pull.level, _encoded(item)), *signatures)
+        if patched:
+            self._patched.add(number)
+        self._asked([item], *request)
         return True
 
     def _asked(self, items: List[Wanted], *request: messages.Message) -> None:
@@ -349,6 +379,10 @@ class PullLane(Lane[Wanted]):
             self._take_hole(message.length)
         elif isinstance(message, messages.Reuse):
             self._take_reuse(message)
+        elif isinstance(message, messages.PatchData):
+            self._take_patch(message)
+        elif isinstance(message, messages.UnknownReference):
+            self._take_unknown_reference(message)
         elif isinstance(message, messages.End):
             self._take_end(message.crc)
         elif isinstance(message, messages.Abandon):
@@ -361,7 +395,7 @@ class PullLane(Lane[Wanted]):
             raise violation("content that is not due")
         item, tally = self._due[0], self._tally
         self._size, self._mtime, self._failure = size, mtime, None
-        self._reused, self._by_delta = 0, False
+        self._reused, self._by_delta, self._patch = 0, False, None
         arrival = self._arrival = Arrival(item.place, item.name, tally)
         item.flight = tally.begin_file(item.path, size, item.root)
         try:
@@ -405,7 +439,7 @@ class PullLane(Lane[Wanted]):
 
     def _take_reuse(self, message: messages.Reuse) -> None:
         arrival, older = self._arrival, self._older.get(self._first)
-        if arrival is None or older is None:
+        if arrival is None or older is None or self._first in self._patched:
             raise violation("a Reuse where nothing is known")
         if not message.length or message.offset + message.length > older.size:
             raise violation("a Reuse of what is not in the older version")
@@ -424,6 +458,36 @@ class PullLane(Lane[Wanted]):
                 return
             self._take_content(piece)
 
+    def _take_patch(self, message: messages.PatchData) -> None:
+        arrival, older = self._arrival, self._older.get(self._first)
+        if arrival is None or older is None or self._first not in self._patched:
+            raise violation("a patch that was not asked for")
+        self._by_delta = True
+        if self._failure is not None:
+            return
+        if self._patch is None:
+            self._patch = Patch(older, self._size, self._take_content)
+        try:
+            self._patch.add(message.content)
+        except (Damaged, OSError):
+            self._fail_delta(arrival)
+
+    def _take_unknown_reference(self, message: messages.UnknownReference) -> None:
+        if message.number != self._first or self._arrival is not None or self._first not in self._patched:
+            raise violation("an answer to what was not asked")
+        item = self._due[0]
+        item.unpatched = True
+        self._delayed.add_first(item)
+        self._finish_item()
+
+    def _finish_patch(self, arrival: Arrival) -> None:
+        try:
+            if self._patch is not None and self._failure is None:
+                self._patch.finish()
+        except (Damaged, OSError):
+            self._fail_delta(arrival)
+        self._patch = None
+
     def _fail_delta(self, arrival: Arrival) -> None:
         """What came does not fit what is here: all of it is to come then."""
         kind = ErrorKind.DELTA_COPY
@@ -433,6 +497,7 @@ class PullLane(Lane[Wanted]):
         arrival, item, tally = self._arrival, self._due[0], self._tally
         if arrival is None:
             raise violation("an end that belongs to no file")
+        self._finish_patch(arrival)
         if self._failure is None and self._by_delta and (arrival.size != self._size or not arrival.matches(crc)):
             self._fail_delta(arrival)
         if self._failure is None:
@@ -481,6 +546,7 @@ class PullLane(Lane[Wanted]):
         """The first that was due has come, or never will."""
         self.progressed = True
         self._due.popleft()
+        self._patched.discard(self._first)
         older = self._older.pop(self._first, None)
         if older is not None:
             older.close()

@@ -1,22 +1,25 @@
 """What a client pulls: the contents of files on the server."""
 
 import errno
+import hashlib
 import os
 import stat
 import zlib
-from typing import Optional
+from typing import Optional, Union
 
 from ...._errors import Operation
 from .. import system
 from ..delta.signatures import Signatures
+from ..delta.zstd_prefix import Compressor
 from ..monitor import Monitor
 from . import messages, zstd
 from .channel import Channel
 from .level import AUTO, LevelControl
 from .listing import Lister
-from .messages import Abandon, Begin, Body, End, Fetch, FetchDelta, Hole, List_
-from .older_version import Difference, add_signatures
+from .messages import Abandon, Begin, Body, End, Fetch, FetchDelta, FetchPatch, Hole, List_, PatchData, UnknownReference
+from .older_version import PATCH_LEVEL, PATCHED_MAXIMUM, Difference, OlderVersion, add_signatures
 from .open_directories import OpenDirectories, patiently
+from .placing import Placer
 from .reasons import check_path, error_of
 from .service import Service
 from .share import Place, split
@@ -58,6 +61,7 @@ class Pulls:
         self._directories = directories
         self._monitor = monitor
         self._place = place
+        self._placer = Placer(service, directories, monitor)
         self._capabilities = capabilities
         self._level = 0
         self._delta: Optional[FetchDelta] = None  # the signatures for it are still coming
@@ -73,6 +77,9 @@ class Pulls:
                 self._send(number, path, None)
         elif isinstance(message, FetchDelta) and self._capabilities & messages.CAN_DELTA:
             self._delta = message
+        elif isinstance(message, FetchPatch) and self._capabilities & messages.CAN_PATCHES:
+            self._set_level(message.level)
+            self._fetch_patch(message)
         elif isinstance(message, List_):
             self._set_level(message.level)
             Lister(self._channel, self._service, self._directories, self._place, message, self._capabilities).run()
@@ -91,6 +98,69 @@ class Pulls:
             self._set_level(delta.level)
             self._send(delta.number, delta.path, signatures)
 
+    def _fetch_patch(self, message: FetchPatch) -> None:
+        """Sends a file as a patch for the older version that the client has, if that is here too."""
+        self._monitor.check()
+        reference = message.reference
+        older = None
+        if 0 < reference.size <= PATCHED_MAXIMUM:
+            name = split(message.path)[1]
+            older = self._placer.open_reference(self._place.share, name, reference)
+        if older is None:
+            self._channel.put(UnknownReference(message.number))
+            return
+        try:
+            self._monitor.operation, self._monitor.offset = Operation.OPEN_SOURCE, 0
+            self._send_patched(message, older)
+        except (_ReadFailure, ValueError) as failure:
+            self._abandon(message.number, message.path, failure)
+        finally:
+            older.close()
+
+    def _send_patched(self, message: FetchPatch, older: OlderVersion) -> None:
+        try:
+            descriptor = self._open_source(self._place, message.path)
+        except OSError as error:
+            raise _ReadFailure(error) from None
+        try:
+            info = os.fstat(descriptor)
+            prefix = self._prefix(older, message.reference) if 0 < info.st_size <= PATCHED_MAXIMUM else None
+            if prefix is None:
+                self._channel.put(UnknownReference(message.number))
+                return
+            self._send_patch(descriptor, message, info, prefix)
+        finally:
+            system.close_quietly(descriptor)
+        self._service.statistics.count("files_sent")
+
+    def _prefix(self, older: OlderVersion, reference: messages.Reference) -> Optional[bytes]:
+        """What is in memory is what counts: the file may have changed since it was looked at."""
+        try:
+            prefix = older.read()
+        except OSError:
+            return None
+        return prefix if hashlib.md5(prefix).digest() == reference.md5 else None
+
+    def _send_patch(self, descriptor: int, message: FetchPatch, info: os.stat_result, prefix: bytes) -> None:
+        channel, crc, offset = self._channel, 0, 0
+        channel.put(Begin(message.number, info.st_mtime_ns, info.st_size))
+        level = PATCH_LEVEL if message.level in (0, messages.LEVEL_AUTO) else message.level
+        compressor = Compressor(prefix, info.st_size, level)
+        while offset < info.st_size:
+            self._monitor.check()
+            data = self._read(descriptor, offset, min(SMALL_FILE, info.st_size - offset))
+            if not data:
+                raise _ReadFailure(OSError(errno.EIO, "the file became shorter while it was read"))
+            crc = zlib.crc32(data, crc)
+            offset += len(data)
+            self._put_patch(compressor.compress(data))
+        self._put_patch(compressor.finish())
+        channel.put(End(crc, self._has_changed(descriptor, info, info.st_size)))
+
+    def _put_patch(self, data: bytes) -> None:
+        for begin in range(0, len(data), PIECE):
+            self._channel.put(PatchData(data[begin : begin + PIECE]))
+
     def _set_level(self, level: int) -> None:
         if level > zstd.LEVEL_MAXIMUM and level != messages.LEVEL_AUTO:
             raise ProtocolError("the unknown level %d" % level)
@@ -105,9 +175,12 @@ class Pulls:
             self._monitor.operation, self._monitor.offset = Operation.OPEN_SOURCE, 0
             self._send_file(self._place, number, path, older)
         except (_ReadFailure, ValueError) as failure:
-            cause = failure.cause if isinstance(failure, _ReadFailure) else failure
-            self._service.statistics.count("errors")
-            self._channel.put(Abandon(number, error_of(self._monitor, cause, path)))
+            self._abandon(number, path, failure)
+
+    def _abandon(self, number: int, path: bytes, failure: Union[_ReadFailure, ValueError]) -> None:
+        cause = failure.cause if isinstance(failure, _ReadFailure) else failure
+        self._service.statistics.count("errors")
+        self._channel.put(Abandon(number, error_of(self._monitor, cause, path)))
 
     def _send_file(self, place: Place, number: int, path: bytes, older: Optional[Signatures]) -> None:
         try:

@@ -34,7 +34,7 @@ from .open_directories import OpenDirectories, OpenDirectory, look, patiently
 from .placing import Answer, Placer, Wanted
 from .reasons import check_path, error_of
 from .service import Service
-from .share import Place, split
+from .share import Place, join, split
 from .store import (
     NewMetadata,
     TemporaryFile,
@@ -229,7 +229,9 @@ class Pushes:
         reference = entry.reference
         if reference is not None and 0 < reference.size <= PATCHED_MAXIMUM and entry.size <= PATCHED_MAXIMUM:
             if not self._is_that(older, reference):
-                found = self._placer.open_reference(wanted, reference)
+                found = self._placer.open_reference(
+                    wanted.directory.share, wanted.name, reference, join(wanted.directory.path, wanted.name)
+                )
                 if found is not None:
                     older = self._replace(older, found)
                     code = Code.SEND_PATCH

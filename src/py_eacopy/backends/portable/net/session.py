@@ -145,6 +145,8 @@ class Session:
         self._capabilities = hello.capabilities & self._own_capabilities()
         if not self._capabilities & messages.CAN_ZSTD:
             self._capabilities &= ~messages.CAN_DELTA
+        if not self._capabilities & messages.CAN_DELTA:
+            self._capabilities &= ~messages.CAN_PATCHES
         nonce = os.urandom(messages.NONCE_SIZE)
         welcome = messages.encode(Welcome(messages.VERSION, self._capabilities, nonce, self._options.thread_count))
         self._connection.send(welcome)
@@ -154,6 +156,8 @@ class Session:
 
     def _own_capabilities(self) -> int:
         found = messages.CAN_MODES | messages.CAN_LINKS | (messages.CAN_DELTA if self._options.delta else 0)
+        if self._options.delta and len(self._service.history):
+            found |= messages.CAN_PATCHES  # worth a question only if there may be something
         if zstd.AVAILABLE and self._options.compression:
             found |= messages.CAN_ZSTD
         return found | messages.CAN_ATTRIBUTES if system.XATTR else found
