@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <thread>
 
 #include "check.h"
 #include "files.h"
@@ -34,12 +35,9 @@ size_t Unfinished(const std::string& path) {
   return count;
 }
 
-size_t Sweep(const std::string& path, size_t* young = nullptr) {
+size_t Sweep(const std::string& path) {
   const std::atomic<bool> stop{false};
-  size_t removed = 0, left = 0;
-  RemoveDeadFiles(*Opened(path), stop, &removed, &left);
-  if (young != nullptr) *young = left;
-  return removed;
+  return RemoveDeadFiles(*Opened(path), stop);
 }
 
 NewMetadata Metadata(uint32_t mode, int64_t mtime) {
@@ -165,12 +163,28 @@ TEST(WhatIsBeingWrittenIsLeftAlone) {
   CHECK_EQUAL(Unfinished(folder.path()), 1u);
 }
 
-TEST(AFileThatIsNotLockedYetIsLeftAlone) {
+TEST(WritersAndWhoClearsUpDoNotDisturbEachOther) {
   Folder folder;
-  Write(folder / ".eacopy-0123456789abcdef.tmp", "");
-  size_t young = 0;
-  CHECK_EQUAL(Sweep(folder.path(), &young), 0u);
-  CHECK_EQUAL(young, 1u);
+  std::atomic<bool> stop{false};
+  std::thread sweeper([&] {
+    const OpenDirectory directory = Opened(folder.path());
+    while (!stop) RemoveDeadFilesIn(*directory);
+  });
+  const OpenDirectory parent = Opened(folder.path());
+  int failed = 0;
+  for (int i = 0; i < 500; ++i) {
+    TemporaryFile file;
+    bool same = false;
+    const bool written =
+        file.Create(parent, 0600).ok() && file.Write("content").ok() && file.Finish("file", Metadata(0644, i)).ok();
+    const bool linked = StoreSymlink(*parent, "link", std::to_string(i), Metadata(0777, i), &same).ok();
+    failed += written && linked ? 0 : 1;
+  }
+  stop = true;
+  sweeper.join();
+  CHECK_EQUAL(failed, 0);
+  CHECK_EQUAL(test::LinkTarget(folder / "link"), "499");
+  CHECK_EQUAL(Unfinished(folder.path()), 0u);
 }
 
 TEST(ASweepFollowsNoLink) {

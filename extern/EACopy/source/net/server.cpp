@@ -28,7 +28,6 @@ using net::Log;
 
 constexpr std::chrono::milliseconds kAcceptWait(500);
 constexpr std::chrono::minutes kSaveEvery(5);
-constexpr std::chrono::seconds kYoungWait(3);
 
 }  // namespace
 
@@ -229,9 +228,7 @@ void Server::Impl::KeepHouse() {
 
 // Removes what a server that was killed has left.
 void Server::Impl::Sweep(const platform::Directory& directory, const std::string& name) {
-  size_t removed = 0, young = 0;
-  net::RemoveDeadFiles(directory, context_.stopping, &removed, &young);
-  if (young != 0 && Pause(kYoungWait)) net::RemoveDeadFiles(directory, context_.stopping, &removed, &young);
+  const size_t removed = net::RemoveDeadFiles(directory, context_.stopping);
   if (removed != 0) {
     context_.log.Write(Log::kInfo,
                        "removed " + std::to_string(removed) + " unfinished files that were left in " + name);

@@ -30,10 +30,7 @@ using platform::Uninterrupted;
 
 namespace {
 
-// A file that has no byte and is younger may be one whose writer has not locked it yet.
-constexpr int64_t kYoungSeconds = 2;
-// Links cannot be locked: one that is older than this has been left behind.
-constexpr int64_t kDeadLinkSeconds = 10;
+constexpr int kTries = 10;
 
 struct timespec ToTimespec(int64_t nanoseconds) {
   const platform::Timestamp timestamp = FromNanoseconds(nanoseconds);
@@ -66,45 +63,10 @@ Status WithSpace(Status status, const platform::Handle& file, uint64_t needed) {
   return status;
 }
 
-int64_t AgeOf(const struct timespec& changed) {
-  struct timespec now;
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  return static_cast<int64_t>(now.tv_sec) - static_cast<int64_t>(changed.tv_sec);
-}
-
-struct timespec ChangedOf(const struct stat& st) {
-#ifdef __APPLE__
-  return st.st_ctimespec;
-#else
-  return st.st_ctim;
-#endif
-}
-
 // Lists a directory that may have been listed before.
 Status ListAgain(const platform::Directory& directory, platform::Listing* out) {
   ::lseek(directory.get(), 0, SEEK_SET);
   return platform::ListDirectory(directory, out);
-}
-
-enum class Dead { kRemoved, kYoung, kAlive };
-
-Dead RemoveIfDead(const platform::Directory& parent, const char* name) {
-  struct stat st;
-  if (::fstatat(parent.get(), name, &st, AT_SYMLINK_NOFOLLOW) != 0) return Dead::kAlive;
-  if (S_ISLNK(st.st_mode)) {
-    if (AgeOf(ChangedOf(st)) < kDeadLinkSeconds) return Dead::kYoung;
-    return ::unlinkat(parent.get(), name, 0) == 0 ? Dead::kRemoved : Dead::kAlive;
-  }
-  if (!S_ISREG(st.st_mode)) return Dead::kAlive;
-  if (st.st_size == 0 && AgeOf(ChangedOf(st)) < kYoungSeconds) return Dead::kYoung;
-  platform::Handle file(
-      Uninterrupted([&] { return ::openat(parent.get(), name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC); }));
-  if (!file.valid() || ::flock(file.get(), LOCK_EX | LOCK_NB) != 0) return Dead::kAlive;
-  // Locked now: nobody writes it. The name may be another file's by now.
-  struct stat opened;
-  if (::fstat(file.get(), &opened) != 0 || opened.st_ino != st.st_ino || opened.st_dev != st.st_dev)
-    return Dead::kAlive;
-  return ::unlinkat(parent.get(), name, 0) == 0 ? Dead::kRemoved : Dead::kAlive;
 }
 
 // Walks down with one descriptor a level.
@@ -235,30 +197,31 @@ Status SetMetadata(const platform::Directory& directory, const NewMetadata& meta
 Status StoreSymlink(const platform::Directory& parent, const char* name, const std::string& target,
                     const NewMetadata& metadata, bool* same) {
   *same = false;
-  Status status = platform::MakeSymlink(target, parent, name, false);
   std::string made = name;
-  if (!status.ok()) {
-    if (status.error_number() != EEXIST) return status;
-    std::string there;
-    if (platform::ReadLink(parent, name, &there).ok() && there == target) {
-      *same = true;
-      return Status();
+  for (int tries = 0;; ++tries) {
+    Status status = platform::MakeSymlink(target, parent, made.c_str(), false);
+    if (status.error_number() == EEXIST && tries < kTries) {
+      std::string there;
+      if (platform::ReadLink(parent, name, &there).ok() && there == target) {
+        *same = true;
+        return Status();
+      }
+      made = TemporaryName();
+      continue;
     }
-    made = TemporaryName();
-    status = platform::MakeSymlink(target, parent, made.c_str(), false);
     if (!status.ok()) return status;
-  }
-  if (metadata.set_times) {
-    const struct timespec times[2] = {ToTimespec(metadata.atime), ToTimespec(metadata.mtime)};
-    // Some file systems have no times for links.
-    ::utimensat(parent.get(), made.c_str(), times, AT_SYMLINK_NOFOLLOW);
-  }
-  if (made != name) {
-    status = platform::Rename(parent, made.c_str(), name);
-    if (!status.ok()) {
-      platform::RemoveFile(parent, made.c_str());
-      return status;
+    if (metadata.set_times) {
+      const struct timespec times[2] = {ToTimespec(metadata.atime), ToTimespec(metadata.mtime)};
+      // Some file systems have no times for links.
+      ::utimensat(parent.get(), made.c_str(), times, AT_SYMLINK_NOFOLLOW);
     }
+    if (made == name) break;
+    status = platform::Rename(parent, made.c_str(), name);
+    if (status.ok()) break;
+    // Links cannot be locked: who clears up took it for left behind.
+    if (status.error_number() == ENOENT && tries < kTries) continue;
+    platform::RemoveFile(parent, made.c_str());
+    return status;
   }
   return metadata.durable ? platform::Sync(parent) : Status();
 }
@@ -286,7 +249,8 @@ bool EqualAttributes(std::string_view a, std::string_view b) {
   return left == right;
 }
 
-void RemoveDeadFiles(const platform::Directory& root, const std::atomic<bool>& stop, size_t* removed, size_t* young) {
+size_t RemoveDeadFiles(const platform::Directory& root, const std::atomic<bool>& stop) {
+  size_t removed = 0;
   std::vector<std::unique_ptr<Level>> levels;
   auto enter = [&](const platform::Directory& parent, const char* name) {
     auto level = std::make_unique<Level>();
@@ -303,20 +267,19 @@ void RemoveDeadFiles(const platform::Directory& root, const std::atomic<bool>& s
     const size_t i = level.next++;
     const char* name = level.names.name(i);
     if (IsTemporaryName(name)) {
-      const Dead dead = RemoveIfDead(level.directory, name);
-      if (dead == Dead::kRemoved) ++*removed;
-      if (dead == Dead::kYoung) ++*young;
+      if (platform::RemoveTemporaryIfDead(level.directory, name)) ++removed;
     } else if (levels.size() < kDeepest && IsDirectory(level, i)) {
       enter(level.directory, name);
     }
   }
+  return removed;
 }
 
 void RemoveDeadFilesIn(const platform::Directory& directory) {
   platform::Listing names;
   if (!ListAgain(directory, &names).ok()) return;
   for (size_t i = 0; i < names.size(); ++i) {
-    if (IsTemporaryName(names.name(i))) RemoveIfDead(directory, names.name(i));
+    if (IsTemporaryName(names.name(i))) platform::RemoveTemporaryIfDead(directory, names.name(i));
   }
 }
 

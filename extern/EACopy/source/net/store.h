@@ -78,9 +78,8 @@ void ReadAttributesAt(const platform::Directory& parent, const char* name, std::
 // Whether two sets of attributes are equal, in whatever order.
 bool EqualAttributes(std::string_view a, std::string_view b);
 
-// Removes what dead writers left in a tree. Looks at `stop` often; links are not followed. Files that were made only
-// just now are left alone, and counted in *young.
-void RemoveDeadFiles(const platform::Directory& root, const std::atomic<bool>& stop, size_t* removed, size_t* young);
+// Removes what dead writers left in a tree, and returns how much. Looks at `stop` often; links are not followed.
+size_t RemoveDeadFiles(const platform::Directory& root, const std::atomic<bool>& stop);
 
 // The same in one directory alone. Its descriptor's position is moved.
 void RemoveDeadFilesIn(const platform::Directory& directory);

@@ -74,9 +74,7 @@ class Ground {
              platform::ListDirectory(folder, &names).ok() && names.size() == 2,
          "something was made outside of the share");
     const std::atomic<bool> stop{false};
-    size_t removed = 0, young = 0;
-    RemoveDeadFiles(folder, stop, &removed, &young);
-    Must(removed == 0 && young == 0, "an unfinished file was left");
+    Must(RemoveDeadFiles(folder, stop) == 0, "an unfinished file was left");
   }
 
  private:

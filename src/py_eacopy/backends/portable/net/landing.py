@@ -16,10 +16,11 @@ from ..destination import exists
 from ..directory import Directory
 from ..failure import CopyFailure
 from ..metadata import Attributes, set_metadata, write_attributes
-from ..temporary import make_name
+from ..temporary import claim, make_name
 from .store import remove_dead_files_in
 from .tally import Tally
 
+_TRIES = 10
 _OPEN, _MAKE = Operation.OPEN_DESTINATION, Operation.MAKE_DIRECTORY
 
 
@@ -269,7 +270,7 @@ class Arrival:
             except FileExistsError:
                 continue
             self._temporary = temporary
-            if not system.lock(self._descriptor):  # somebody who clears up took it for dead
+            if not claim(self._descriptor):  # somebody who clears up took it for dead
                 system.close_quietly(self._descriptor)
                 self._descriptor = -1
 
@@ -346,6 +347,18 @@ class Arrival:
         before = self.look()
         if before is not None and stat.S_ISDIR(before.st_mode):
             raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
+        for tries in reversed(range(_TRIES)):
+            try:
+                self._make_temporary_link(target, metadata)
+                self._rename()
+                return
+            except FileNotFoundError:
+                # Links cannot be locked: who clears up took it for left behind.
+                if not tries or self._temporary is None:
+                    raise
+                self._temporary = None
+
+    def _make_temporary_link(self, target: str, metadata: Metadata) -> None:
         try:
             directory = self._cache.pin(self._place.directory)
             while self._temporary is None:
@@ -359,7 +372,6 @@ class Arrival:
                 self._set_link_metadata(self._temporary, directory, metadata)
         finally:
             self._cache.unpin(self._place.directory)
-        self._rename()
 
     def _set_link_metadata(self, name: str, directory: Optional[int], metadata: Metadata) -> None:
         if metadata.attributes and directory is not None:

@@ -198,19 +198,17 @@ class Service:
                     self._sweep_wanted.clear()
                     continue
                 place = self._sweeps.pop()
-            removed, young = self._sweep_one(place)
-            if young and not self.stopping.wait(10):
-                removed += self._sweep_one(place)[0]
+            removed = self._sweep_one(place)
             if removed:
                 where = os.fsdecode(place.share.absolute(place.path))
                 self.log(INFO, "removed %d unfinished file(s) of a server that was killed from %s" % (removed, where))
 
-    def _sweep_one(self, place: Place) -> Tuple[int, int]:
+    def _sweep_one(self, place: Place) -> int:
         try:
             directory = OpenDirectories().open(place.share, place.path)
             return remove_dead_files(directory.descriptor, self.stopping.is_set)
         except OSError:
-            return 0, 0
+            return 0
 
     def stop(self) -> None:
         self.stopping.set()

@@ -7,7 +7,6 @@ import os
 import random
 import stat
 import sys
-import time
 import zlib
 from types import TracebackType
 from typing import Callable, List, NamedTuple, Optional, Tuple, Type, Union
@@ -18,14 +17,11 @@ from ..clone import clone
 from ..destination import same_file
 from ..metadata import read_attributes, write_attributes
 from ..monitor import Monitor
-from ..temporary import is_temporary
+from ..temporary import claim, is_temporary, remove_if_dead
 from .messages import MODE_UNKNOWN
 from .open_directories import OpenDirectory, is_regular, patiently
 
-#: A file without a byte that is younger may be one that its writer has not locked yet; in seconds.
-_YOUNG = 2.0
-#: Links cannot be locked: one that is older was left behind.
-_DEAD_LINK = 10.0
+_TRIES = 10
 _DEEPEST = 256
 _BLOCK = 256 * 1024
 _names = random.Random(os.urandom(16))
@@ -77,7 +73,7 @@ class TemporaryFile:
                 descriptor = patiently(lambda: os.open(self._name, flags, mode, dir_fd=directory.descriptor))
             except FileExistsError:
                 continue
-            if system.lock(descriptor):
+            if claim(descriptor):
                 self.descriptor = descriptor
             else:
                 system.close_quietly(descriptor)  # somebody who clears up took it for dead
@@ -269,19 +265,27 @@ def store_symlink(
     where = directory.descriptor
     monitor.operation = Operation.MAKE_LINK
     made = name
-    try:
-        os.symlink(target, name, dir_fd=where)
-    except FileExistsError:
-        with contextlib.suppress(OSError):
-            if os.readlink(name, dir_fd=where) == target:
-                return False
-        made = temporary_name()
-        os.symlink(target, made, dir_fd=where)
-    if metadata.mtime is not None:
-        with contextlib.suppress(OSError):  # some file systems have no times for links
-            os.utime(made, ns=(metadata.atime, metadata.mtime), dir_fd=where, follow_symlinks=False)
-    if made != name:
-        _rename_over(directory, made, name, monitor)
+    for tries in reversed(range(_TRIES)):
+        monitor.operation = Operation.MAKE_LINK
+        try:
+            os.symlink(target, made, dir_fd=where)
+            if metadata.mtime is not None:
+                with contextlib.suppress(OSError):  # some file systems have no times for links
+                    os.utime(made, ns=(metadata.atime, metadata.mtime), dir_fd=where, follow_symlinks=False)
+            if made != name:
+                _rename_over(directory, made, name, monitor)
+            break
+        except FileExistsError:
+            if not tries or monitor.operation is not Operation.MAKE_LINK:
+                raise
+            with contextlib.suppress(OSError):
+                if os.readlink(name, dir_fd=where) == target:
+                    return False
+            made = temporary_name()
+        except FileNotFoundError:
+            # Links cannot be locked: who clears up took it for left behind.
+            if not tries or made == name:
+                raise
     if metadata.durable:
         sync_directory(directory, monitor)
     return True
@@ -333,12 +337,9 @@ def _rename_over(directory: OpenDirectory, made: bytes, name: bytes, monitor: Mo
 # Removing ----------------------------------------------------------------------------------------------------------
 
 
-def remove_dead_files(root: int, stop: Callable[[], bool]) -> Tuple[int, int]:
-    """Removes what dead writers left in a tree. Links are not followed.
-
-    Returns how many were removed, and how many are too young to tell.
-    """
-    removed = young = 0
+def remove_dead_files(root: int, stop: Callable[[], bool]) -> int:
+    """Removes what dead writers left in a tree, and returns how much. Links are not followed."""
+    removed = 0
     # A path for each directory rather than a descriptor: trees may be deep, and nothing is lost if one has moved.
     todo: List[bytes] = [b"."]
     while todo and not stop():
@@ -351,16 +352,14 @@ def remove_dead_files(root: int, stop: Callable[[], bool]) -> Tuple[int, int]:
                 for entry in entries:
                     name = os.fsencode(entry.name)
                     if is_temporary_name(name):
-                        dead = _remove_if_dead(descriptor, name)
-                        removed += dead is True
-                        young += dead is None
+                        removed += remove_if_dead(descriptor, entry.name)
                     elif entry.is_dir(follow_symlinks=False) and path.count(b"/") < _DEEPEST:
                         todo.append(path + b"/" + name)
         except OSError:
             pass
         finally:
             system.close_quietly(descriptor)
-    return removed, young
+    return removed
 
 
 def remove_dead_files_in(directory: int) -> None:
@@ -371,9 +370,9 @@ def remove_dead_files_in(directory: int) -> None:
         return
     try:
         with os.scandir(descriptor) as entries:
-            names = [os.fsencode(entry.name) for entry in entries]
-        for name in filter(is_temporary_name, names):
-            _remove_if_dead(descriptor, name)
+            names = [entry.name for entry in entries]
+        for name in filter(is_temporary, names):
+            remove_if_dead(descriptor, name)
     except OSError:
         pass
     finally:
@@ -393,34 +392,6 @@ def _open_below(root: int, path: bytes) -> int:
         if descriptor < 0:
             return -1
     return descriptor
-
-
-def _remove_if_dead(directory: int, name: bytes) -> Optional[bool]:
-    """True: removed. False: alive. None: too young to tell."""
-    try:
-        info = os.stat(name, dir_fd=directory, follow_symlinks=False)
-        age = time.time() - info.st_ctime
-        if stat.S_ISLNK(info.st_mode):
-            if age < _DEAD_LINK:
-                return None
-        elif not stat.S_ISREG(info.st_mode):
-            return False
-        else:
-            if info.st_size == 0 and age < _YOUNG:
-                return None
-            descriptor = os.open(name, system.READ_FLAGS | system.O_NOFOLLOW, dir_fd=directory)
-            try:
-                # Locked now: nobody writes it. The name may be another file's by now.
-                if not system.lock(descriptor) or not same_file(os.fstat(descriptor), info):
-                    return False
-                os.unlink(name, dir_fd=directory)
-                return True
-            finally:
-                system.close_quietly(descriptor)
-        os.unlink(name, dir_fd=directory)
-        return True
-    except OSError:
-        return False
 
 
 def remove_contents(directory: OpenDirectory, monitor: Monitor) -> None:

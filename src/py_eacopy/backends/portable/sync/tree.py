@@ -3,7 +3,6 @@
 import errno
 import os
 import stat
-import sys
 from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 
 from ...._errors import DestinationState, ErrorKind, Operation
