@@ -28,9 +28,18 @@ struct Record {
   bool first;
 };
 
+// What a sync did.
+struct Done {
+  Action action;
+  std::string source;
+  std::string destination;
+  uint64_t size;
+};
+
 struct JobResult {
   bool done = false;
   std::vector<Failure> failures;
+  std::vector<Done> actions;
   std::map<std::string, std::vector<Record>> progress;  // by source path
   Counters counters;
 
@@ -47,6 +56,7 @@ struct Coordination {
   std::function<std::vector<uint8_t>(const std::string& directory, const std::vector<std::string>& names)> filter;
   std::function<void(Job& job)> after_wait;
   bool take_progress = true;
+  bool take_actions = true;
   std::chrono::seconds patience{60};
 };
 
@@ -70,6 +80,16 @@ inline void TakeAll(Job& job, const Coordination& coordination, JobResult* resul
     CHECK_EQUAL(names.size(), request.count);
     const std::vector<uint8_t> answer = coordination.filter(request.directory, names);
     job.AnswerFilter(request.ticket, answer.data());
+  }
+  Actions actions;
+  while (coordination.take_actions && job.TakeActions(&actions)) {
+    std::vector<std::string> sources = SplitAtNul(actions.sources), destinations = SplitAtNul(actions.destinations);
+    CHECK_EQUAL(sources.size(), actions.count());
+    CHECK_EQUAL(destinations.size(), actions.count());
+    for (size_t i = 0; i < actions.count(); ++i) {
+      result->actions.push_back(
+          {static_cast<Action>(actions.types[i]), std::move(sources[i]), std::move(destinations[i]), actions.sizes[i]});
+    }
   }
   Progress progress;
   while (coordination.take_progress && job.TakeProgress(&progress)) {
