@@ -274,6 +274,82 @@ def test_a_changed_reference_is_no_reason_for_wrong_bytes(served, share):
         client.done()
 
 
+def old_and_new():
+    old = trees.make_bytes(400_000, 1)
+    return old, old[:150_000] + trees.make_bytes(777, 2) + old[150_000:]
+
+
+def blocks_of_delta(client, limit):
+    """The frame of a delta; a block of it must be one that real clients have room for."""
+    assert client.take(1) == b"\0"
+    frame = b""
+    while True:
+        size = client.u32()
+        if not size:
+            return frame
+        assert size <= limit
+        frame += client.take(size)
+
+
+@pytest.mark.parametrize("level", [3, 255])
+@pytest.mark.parametrize("use_hash", [False, True])
+def test_a_pull_of_what_differs(server_backend, share, level, use_hash):
+    """Only after the client has told the digest of its file, and only against that very content."""
+    old, new = old_and_new()
+    with Pair("portable", server_backend).serving(share, use_hash=use_hash) as served, Client(served.port) as client:
+        client.send(environment("share\\"))
+        for directory, time_, content in (("one", TIME, old), ("two", TIME + 100, new)):
+            assert client.byte(command(plain.CREATE_DIR, directory)) == 3
+            answer = client.byte(write_file(directory + "\\file", time_, len(content)))
+            if answer == HASH:
+                answer = client.byte(hashlib.md5(content).digest())
+            assert answer == COPY and client.byte(content) == 1
+        asked = read_file("two\\file", level=level, have=plain.info(TIME, len(old)))
+        assert client.byte(asked) == plain.READ_HASH
+        assert client.byte(hashlib.md5(old).digest()) == plain.READ_DELTA
+        assert struct.unpack("<QQ", client.take(16)) == (ticks(TIME + 100), len(new))
+        frame = blocks_of_delta(client, 2 << 20)
+        assert len(frame) < 5_000
+        # A single segment, with the size of the content and a checksum: no larger window than real clients allow.
+        assert frame[4] & 0x20 and frame[4] & 4 and frame[4] >> 6 == 2
+        prefix = zstd().ZstdDict(old, is_raw=True).as_prefix
+        assert zstd().decompress(frame, zstd_dict=prefix) == new
+        # Whatever else the client has: the whole file.
+        for digest in (hashlib.md5(old[:-1]).digest(), bytes(16), hashlib.md5(new).digest()):
+            assert client.byte(asked) == plain.READ_HASH
+            assert client.byte(digest) == plain.READ_COPY
+            client.take(16)
+            got = b""
+            while len(got) < len(new):
+                got += zstd().decompress(client.take(client.u32()))
+            assert got == new
+        client.done()
+
+
+@pytest.mark.parametrize("how", ["raw", "no file", "another size", "overwritten", "told not to"])
+def test_no_delta_where_there_is_nothing_to_compare_with(server_backend, share, how):
+    old, new = old_and_new()
+    options = {"delta": False} if how == "told not to" else {}
+    with Pair("portable", server_backend).serving(share, **options) as served, Client(served.port) as client:
+        client.send(environment("share\\"))
+        first = "file" if how == "overwritten" else "older\\file"
+        client.byte(command(plain.CREATE_DIR, "older"))
+        client.write(first, TIME, old)
+        client.write("file", TIME + 100, new)
+        have = plain.info(TIME, len(old) + (how == "another size")) if how != "no file" else bytes(24)
+        answer = client.byte(read_file("file", level=0 if how == "raw" else 3, have=have))
+        if how == "overwritten":  # Q1: it was there, so it is asked for, and it is not there any more
+            assert answer == plain.READ_HASH
+            answer = client.byte(hashlib.md5(old).digest())
+        assert answer == plain.READ_COPY
+        client.take(16)
+        got = client.take(len(new)) if how == "raw" else b""
+        while len(got) < len(new):
+            got += zstd().decompress(client.take(client.u32()))
+        assert got == new
+        client.done()
+
+
 def test_deleting_what_is_in_a_directory(served, share):
     (share / "dir" / "sub").mkdir(parents=True)
     trees.write(share / "dir" / "sub" / "file", b"x")

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 #include <vector>
@@ -71,6 +72,11 @@ bool KnownFiles::OpenOlder(const OfferedFile& file, OlderVersion* older) {
     return true;
   }
   return false;
+}
+
+bool KnownFiles::Knows(std::string_view name, uint64_t size) const {
+  const std::vector<Remembered> found = context_.history.FindName(share_.number, name, size);
+  return std::any_of(found.begin(), found.end(), [size](const Remembered& file) { return file.size == size; });
 }
 
 bool KnownFiles::OpenReference(std::string_view name, std::string_view except, const ReferenceDigest& reference,

@@ -45,6 +45,8 @@ class KnownFiles {
   // Opens an older version of a file whose place has none: one of its name. False: nothing is known of one, or it is
   // not what it was.
   bool OpenOlder(const OfferedFile& file, OlderVersion* older);
+  // Whether the history knows a file of that name and size.
+  bool Knows(std::string_view name, uint64_t size) const;
   // Opens the very file that somebody has, if the history knows one of that content or name. Not that of the path
   // `except`.
   bool OpenReference(std::string_view name, std::string_view except, const ReferenceDigest& reference,

@@ -89,6 +89,16 @@ Status OlderVersion::Read(const std::atomic<bool>* stopping, std::string* conten
   });
 }
 
+Status OlderVersion::ReadExactly(const ReferenceDigest& reference, const std::atomic<bool>* stopping,
+                                 std::string* content) const {
+  if (size() != reference.size) return Different(Operation::kReadReference);
+  Status status = Read(stopping, content);
+  if (!status.ok()) return status;
+  Md5 sum;
+  sum.Update(*content);
+  return sum.Finish() == reference.md5 ? Status() : Different(Operation::kReadReference);
+}
+
 Status OlderVersion::TellSignatures(uint32_t index, const std::atomic<bool>* stopping, std::string* out,
                                     const std::function<Status()>& appended) const {
   SignaturesMessage message;

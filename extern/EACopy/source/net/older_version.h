@@ -40,6 +40,8 @@ class OlderVersion {
   // Looks whether it is what somebody has: kDeltaCopy when it is not.
   Status Compare(const ReferenceDigest& reference, const std::atomic<bool>* stopping) const;
   Status Digest(const std::atomic<bool>* stopping, Md5Digest* md5) const;
+  // All of it, if that is `reference`: what is in memory is what counts, the file may change meanwhile.
+  Status ReadExactly(const ReferenceDigest& reference, const std::atomic<bool>* stopping, std::string* content) const;
   // All of it.
   Status Read(const std::atomic<bool>* stopping, std::string* content) const;
   // Appends messages to *out, and calls `appended` after each.

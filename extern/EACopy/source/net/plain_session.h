@@ -32,6 +32,10 @@ class PlainSession {
   Status HandleWrite(const wire::WriteFile& write);
   Status TakeContent(const wire::WriteFile& write, Arrival* arrival);
   Status HandleRead(const wire::ReadFile& read);
+  bool MayBeDelta(const wire::ReadFile& read, const std::string& path, const platform::FileInfo& info);
+  // *done stays false where the client's file is not known here.
+  Status SendDelta(const platform::Handle& file, const platform::FileInfo& info, const std::string& path,
+                   const ReferenceDigest& theirs, uint8_t level, bool* done);
   Status SendContent(const platform::Handle& file, const platform::FileInfo& info, uint8_t level);
   Status HandleCreateDirectory(const std::string& path);
   Status HandleDelete(const std::string& path);

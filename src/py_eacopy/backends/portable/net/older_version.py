@@ -84,6 +84,17 @@ class OlderVersion:
         """All of it. Raises OSError."""
         return b"".join(self._pieces(_PIECE))
 
+    def read_exactly(self, reference: Reference) -> Optional[bytes]:
+        """All of it. None: it is not what somebody has, or cannot be read.
+
+        What is in memory is what counts: the file may change meanwhile.
+        """
+        try:
+            content = self.read()
+        except OSError:
+            return None
+        return content if hashlib.md5(content).digest() == reference.md5 else None
+
     def signatures(self, number: int) -> Iterator[messages.Signatures]:
         """Its signatures, as messages. Raises OSError."""
         block, salt = block_size_for(self.size), new_salt()

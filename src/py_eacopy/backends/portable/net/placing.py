@@ -105,6 +105,10 @@ class Placer:
                 older.close()
         return None
 
+    def knows(self, share: Share, name: bytes, size: int) -> bool:
+        """Whether the history knows a file of that name and size."""
+        return any(file.size == size for file in self._service.history.find_name(share.number, name, size))
+
     def open_reference(
         self, share: Share, name: bytes, reference: Reference, besides: Optional[bytes] = None
     ) -> Optional[OlderVersion]:

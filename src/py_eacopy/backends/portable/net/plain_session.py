@@ -10,10 +10,12 @@ from typing import Iterator, List, NamedTuple, Optional
 
 from ...._errors import Operation
 from .. import system
+from ..delta.zstd_prefix import Compressor
 from . import wire, zstd
 from .connection import Buffer, Connection, ConnectionEnded
 from .level import AUTO, LevelControl
-from .messages import DIGEST_SIZE, SECRET_SIZE, is_legal_path
+from .messages import DIGEST_SIZE, SECRET_SIZE, Reference, is_legal_path
+from .older_version import PATCH_LEVEL, PATCHED_MAXIMUM, WORTH_DELTA
 from .open_directories import OpenDirectory, is_regular, look
 from .placing import Answer, Placer, Wanted
 from .security_file import NO_SECRET, SecurityFile
@@ -25,6 +27,7 @@ from .wire import ProtocolError, ReadAnswer, WriteAnswer
 _PIECE = 256 * 1024
 _OK, _FAILED = b"\1", b"\0"
 _DYNAMIC = 255
+_ZSTD_CODEC = 0
 #: Win32's number for what may not be looked at.
 _ACCESS_DENIED = 5
 _DIRECTORIES_MADE_MAXIMUM = 200
@@ -284,11 +287,10 @@ class PlainSession:
         try:
             info = os.fstat(descriptor)
             time = wire.filetime_of(info.st_mtime_ns)
-            if (time, info.st_size) == (command.time, command.size) or self._has_same_content(
-                descriptor, info, command
-            ):
-                send(bytes((ReadAnswer.SKIP,)))
-                self._service.statistics.count_file("skipped", info.st_size)
+            if (time, info.st_size) == (command.time, command.size):
+                self._skip(info)
+                return
+            if self._asks_back(descriptor, info, command):
                 return
             send(bytes((ReadAnswer.COPY,)) + wire.encode_copy_head(time, info.st_size))
             if command.level:
@@ -315,15 +317,71 @@ class PlainSession:
         system.close_quietly(descriptor)
         return -1
 
-    def _has_same_content(self, descriptor: int, info: os.stat_result, command: wire.ReadFile) -> bool:
-        """Asks the client for the digest of its file, if that may be the same."""
-        if not self._options.use_hash or command.size != info.st_size or not command.time:
+    def _skip(self, info: os.stat_result) -> None:
+        self._connection.send(bytes((ReadAnswer.SKIP,)))
+        self._service.statistics.count_file("skipped", info.st_size)
+
+    def _asks_back(self, descriptor: int, info: os.stat_result, command: wire.ReadFile) -> bool:
+        """Asks the client for the digest of its file, if that may be the same, or a delta be made of it.
+
+        True: that was enough, and the file need not be sent whole.
+        """
+        may_be_same = self._options.use_hash and command.size == info.st_size and bool(command.time)
+        may_be_delta = self._may_be_delta(info, command)
+        if not may_be_same and not may_be_delta:
             return False
         own = hashlib.md5()
-        for piece in self._pieces_of(descriptor, info.st_size, _PIECE):
-            own.update(piece)
+        if may_be_same:
+            for piece in self._pieces_of(descriptor, info.st_size, _PIECE):
+                own.update(piece)
         self._connection.send(bytes((ReadAnswer.HASH,)))
-        return bytes(self._connection.read(DIGEST_SIZE)) == own.digest()
+        digest = bytes(self._connection.read(DIGEST_SIZE))
+        if may_be_same and digest == own.digest():
+            self._skip(info)
+            return True
+        return may_be_delta and self._send_delta(descriptor, info, command, Reference(command.size, digest))
+
+    def _may_be_delta(self, info: os.stat_result, command: wire.ReadFile) -> bool:
+        """Whether a file of that name and size was here once."""
+        if not (command.level and command.time and command.size and info.st_size >= WORTH_DELTA):
+            return False
+        if not (self._options.delta and self._options.compression and zstd.AVAILABLE and self._place is not None):
+            return False
+        if max(info.st_size, command.size) > PATCHED_MAXIMUM:
+            return False
+        return self._placer.knows(self._place.share, split(_checked_path(command.path))[1], command.size)
+
+    def _send_delta(self, descriptor: int, info: os.stat_result, command: wire.ReadFile, theirs: Reference) -> bool:
+        """Sends what differs from the client's file. False: that is not known here.
+
+        Real servers take for it whatever is at its path now. Here it is the one whose MD5 the client has just told, to
+        its last byte, and the frame has a checksum.
+        """
+        assert self._place is not None
+        older = self._placer.open_reference(self._place.share, split(_checked_path(command.path))[1], theirs)
+        if older is None:
+            return False
+        try:
+            prefix = older.read_exactly(theirs)
+        finally:
+            older.close()
+        if prefix is None:
+            return False
+        send = self._connection.send
+        level = PATCH_LEVEL if command.level == _DYNAMIC else min(command.level, zstd.LEVEL_MAXIMUM)
+        compressor = Compressor(prefix, info.st_size, level)
+        send(bytes((ReadAnswer.COPY_DELTA,)) + wire.encode_copy_head(wire.filetime_of(info.st_mtime_ns), info.st_size))
+        send(bytes((_ZSTD_CODEC,)))
+        for piece in self._pieces_of(descriptor, info.st_size, _PIECE):
+            self._send_block(compressor.compress(piece))
+        self._send_block(compressor.finish())
+        send(bytes(4))
+        self._service.statistics.count("files_sent")
+        return True
+
+    def _send_block(self, block: bytes) -> None:
+        if block:
+            self._connection.send(struct.pack("<I", len(block)) + block)
 
     def _pieces_of(self, descriptor: int, size: int, piece_size: int) -> Iterator[bytes]:
         """The file's content. Raises _Refused when it cannot be read, because there is no word for that any more."""

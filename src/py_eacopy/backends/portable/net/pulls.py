@@ -1,7 +1,6 @@
 """What a client pulls: the contents of files on the server."""
 
 import errno
-import hashlib
 import os
 import stat
 import zlib
@@ -124,7 +123,7 @@ class Pulls:
             raise _ReadFailure(error) from None
         try:
             info = os.fstat(descriptor)
-            prefix = self._prefix(older, message.reference) if 0 < info.st_size <= PATCHED_MAXIMUM else None
+            prefix = older.read_exactly(message.reference) if 0 < info.st_size <= PATCHED_MAXIMUM else None
             if prefix is None:
                 self._channel.put(UnknownReference(message.number))
                 return
@@ -132,14 +131,6 @@ class Pulls:
         finally:
             system.close_quietly(descriptor)
         self._service.statistics.count("files_sent")
-
-    def _prefix(self, older: OlderVersion, reference: messages.Reference) -> Optional[bytes]:
-        """What is in memory is what counts: the file may have changed since it was looked at."""
-        try:
-            prefix = older.read()
-        except OSError:
-            return None
-        return prefix if hashlib.md5(prefix).digest() == reference.md5 else None
 
     def _send_patch(self, descriptor: int, message: FetchPatch, info: os.stat_result, prefix: bytes) -> None:
         channel, crc, offset = self._channel, 0, 0
