@@ -83,7 +83,11 @@ void DirectoryCache::Retire(DirectoryNode& node) {
 void DirectoryCache::Remember(DirectoryNode& node) {
   std::lock_guard<std::mutex> lock(mutex_);
   FileInfo info;
-  if (node.has_destination && platform::GetInfo(node.destination, &info).ok()) node.destination_id = info.id;
+  for (DirectoryNode* n = &node; n != nullptr && !n->remembered; n = n->parent.get()) {
+    n->remembered = true;
+    // What is closed and not retired has been looked at.
+    if (IsOpen(*n) && n->has_destination && platform::GetInfo(n->destination, &info).ok()) n->destination_id = info.id;
+  }
 }
 
 void DirectoryCache::CloseUnused() {

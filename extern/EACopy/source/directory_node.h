@@ -42,7 +42,8 @@ struct DirectoryNode {
   platform::Directory destination;
   platform::FileId destination_id;
   bool has_destination = false;
-  bool retired = false;  // nobody but who remembers it needs it any more
+  bool retired = false;     // nobody but who remembers it needs it any more
+  bool remembered = false;  // `destination_id` is known, and those of all directories above it
   uint32_t pins = 0;
   std::list<DirectoryNode*>::iterator place;
   bool listed = false;  // `place` is valid

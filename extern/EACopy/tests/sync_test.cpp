@@ -280,29 +280,34 @@ TEST(NamesOfOneFileStayNamesOfOneFile) {
   for (const uint32_t threads : {1u, 4u, 16u}) {
     Folder folder(FastPlace());
     MakeWide(folder / "source", 60, 3);
-    for (int i = 1; i < 60; ++i) {
-      for (const char* name : {"first", "second"}) {
-        if (i == 1) Write(folder / "source/0/" + name, name);
-        const std::string from = folder / "source/0/" + name;
-        Must(::link(from.c_str(), (folder / "source/" + Number(i) + "/" + name).c_str()) == 0, "link");
+    for (int i = 0; i < 60; ++i) {
+      for (const char* below : {"", "/in", "/in/deep"}) {
+        const std::string directory = folder / "source/" + Number(i) + below;
+        if (*below != 0) MakeFolder(directory);
+        for (const char* name : {"first", "second"}) {
+          const std::string one = folder / "source/0/" + name;
+          if (!Exists(one)) Write(one, name);
+          const std::string other = directory + "/" + name;
+          if (other != one) Must(::link(one.c_str(), other.c_str()) == 0, "link");
+        }
       }
     }
     Sync sync;
     sync.hard_links = true;
-    FewDescriptors few(64);
+    const FewDescriptors few(threads == 16 ? 64 : 1024);
     JobResult result = RunSync(sync, folder / "source", folder / "copy", KeepingLinks(threads));
     CHECK(result.failures.empty());
-    CHECK_EQUAL(result.counters.files_linked, 2u * 59u);
+    CHECK_EQUAL(result.counters.files_linked, 2u * 179u);
     CHECK_EQUAL(result.counters.files_copied, 180u + 2u);
     CHECK_EQUAL(Difference(folder / "source", folder / "copy"), "");
-    for (const char* name : {"first", "second"}) CHECK_EQUAL(StatusOf(folder / "copy/7/" + name).st_nlink, 60u);
+    for (const char* name : {"first", "second"}) CHECK_EQUAL(StatusOf(folder / "copy/7/in/" + name).st_nlink, 180u);
     // One that was replaced by a file of its own becomes a name of the others again.
-    Write(folder / "copy/9/first", "first");
+    Write(folder / "copy/9/in/deep/first", "first");
     result = RunSync(sync, folder / "source", folder / "copy", KeepingLinks(threads));
     CHECK(result.failures.empty());
-    CHECK_EQUAL(StatusOf(folder / "copy/7/first").st_nlink, 60u);
-    CHECK_EQUAL(result.counters.files_found, 180u + 120u);
-    CHECK_EQUAL(result.counters.files_skipped + result.counters.files_linked + result.counters.files_copied, 300u);
+    CHECK_EQUAL(StatusOf(folder / "copy/7/first").st_nlink, 180u);
+    CHECK_EQUAL(result.counters.files_found, 180u + 360u);
+    CHECK_EQUAL(result.counters.files_skipped + result.counters.files_linked + result.counters.files_copied, 540u);
   }
 }
 

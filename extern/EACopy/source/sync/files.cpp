@@ -216,6 +216,7 @@ bool CopyUnlisted(Place& place, const char* name, bool follow) {
     status = platform::GetInfo(*place.source, place.SourceName(name), follow, &info);
     status = status.ok() ? RefuseSpecial(info, !place.root)
                          : Status::FromErrno(status.error_number(), Operation::kOpenSource);
+    return status.ok() || place.Lose(name, status);
   }
   if (status.ok()) return true;
   place.services.job.Fail(place.worker, status, place.SourcePath(name), place.TargetPath(name), place.root);
