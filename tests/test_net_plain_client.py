@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import random
 import shutil
 import socket
 import struct
@@ -9,7 +10,7 @@ import threading
 import time
 
 import pytest
-from net import plain_peer
+from net import plain_peer, serving
 from net.plain_peer import (
     BAD_DESTINATION,
     COPY,
@@ -20,6 +21,7 @@ from net.plain_peer import (
     READ_SKIP,
     WRITE_FILE,
     PlainPeer,
+    filetime,
     mirror,
 )
 
@@ -77,8 +79,13 @@ def serve(share, **switches):
 def run(peer_or_port, push, local, directory="share", *, trees=True, control=None, filter=None, **settings):
     """Pushes to, or pulls from, a directory on the peer. Settings are those of Remote, else of CopyOptions."""
     port = getattr(peer_or_port, "port", peer_or_port)
-    remote = {name: settings.pop(name) for name in ("level", "timeout", "local_directory", "token") if name in settings}
+    remote = {
+        name: settings.pop(name)
+        for name in ("level", "timeout", "local_directory", "token", "delta")
+        if name in settings
+    }
     remote.setdefault("timeout", 10.0)
+    remote.setdefault("delta", 1)
     if remote.get("local_directory") is not None:
         remote["local_directory"] = os.fsencode(str(remote["local_directory"]))
     shown, path = os.fsencode("eacopy://127.0.0.1/" + directory), os.fsencode(str(local))
@@ -546,6 +553,98 @@ def test_a_delta_is_never_asked_for_and_never_believed(share, source, tmp_path):
     with serve(share, delta=delta, answer=insist) as peer:
         pull(peer, back, "share/tree", level=5, thread_count=1)
     assert contents(back) == contents(source)
+
+
+OLDER = random.Random(1).getrandbits(8 * 400_000).to_bytes(400_000, "little")
+NEWER = OLDER[:100_000] + b"new" + OLDER[100_000:]
+
+
+def delta_of(new, old, checksum=True):
+    """What follows the head of a CopyDelta, as a real server makes it, but for the checksum."""
+    module = serving.zstd()
+    parameter = module.CompressionParameter
+    options = {parameter.checksum_flag: int(checksum), parameter.window_log: 22}
+    frame = module.compress(new, options=options, zstd_dict=module.ZstdDict(old, is_raw=True).as_prefix)
+    pieces = [frame[at : at + 700] for at in range(0, len(frame), 700)]
+    return b"\0" + b"".join(struct.pack("<I", len(piece)) + piece for piece in pieces) + bytes(4)
+
+
+def pull_newer(share, tmp_path, made, *, hashes=False, here=OLDER, **settings):
+    """Pulls the newer version to where the older is, from a server that always answers with this delta, as it does when
+    its history knows the older one. Returns the peer and the report."""
+    (share / "tree").mkdir()
+    write(share / "tree" / "file", NEWER)
+    back = tmp_path / "back"
+    back.mkdir()
+    write(back / "file", here)
+    os.utime(str(back / "file"), ns=(MTIME - 10**9,) * 2)
+    known = (filetime(str(back / "file")), len(OLDER))
+
+    def answer(kind, path, usual):
+        if kind != READ_FILE:
+            return usual
+        return COPY_DELTA if peer.read_infos[-1] == known else COPY
+
+    with serve(share, delta=made, hashes=hashes, answer=answer) as peer:
+        report = pull(peer, back, "share/tree", level=5, **settings)
+    assert (back / "file").read_bytes() == NEWER and os.listdir(str(back)) == ["file"]
+    assert os.stat(str(back / "file")).st_mtime_ns == MTIME // 100 * 100
+    assert (report.files_copied, report.bytes_copied) == (1, len(NEWER)) and peer.complaints == []
+    return peer, report
+
+
+@pytest.mark.skipif(not zstd.AVAILABLE, reason="needs zstd")
+def test_a_delta_with_a_checksum_is_taken(share, tmp_path):
+    peer, report = pull_newer(share, tmp_path, delta_of(NEWER, OLDER))
+    assert len(peer.read_infos) == 1 and report.bytes_received < 10_000
+
+
+@pytest.mark.skipif(not zstd.AVAILABLE, reason="needs zstd")
+def test_a_delta_without_a_checksum_is_taken_when_the_server_compares_digests(share, tmp_path):
+    peer, report = pull_newer(share, tmp_path, delta_of(NEWER, OLDER, checksum=False), hashes=True)
+    assert peer.digests == [hashlib.md5(NEWER).digest()] and report.bytes_received < 10_000
+    assert [size for _, size in peer.read_infos] == [len(OLDER), len(NEWER)]
+
+
+@pytest.mark.skipif(not zstd.AVAILABLE, reason="needs zstd")
+@pytest.mark.parametrize("hashes", [False, True])
+def test_a_delta_made_with_another_file_is_found_out(share, tmp_path, hashes):
+    """Q1: with the right size, and wrong bytes."""
+    here = OLDER[:50_000] + b"x" + OLDER[50_001:]
+    peer, report = pull_newer(share, tmp_path, delta_of(NEWER, OLDER, checksum=False), hashes=hashes, here=here)
+    assert len(peer.read_infos) == 2 and report.bytes_received > len(NEWER)
+    if hashes:
+        (told,) = peer.digests
+        assert told != hashlib.md5(NEWER).digest()  # it could be decoded
+
+
+@pytest.mark.skipif(not zstd.AVAILABLE, reason="needs zstd")
+@pytest.mark.parametrize(
+    "how", ["cut off", "damaged", "other file", "other codec", "nothing", "longer", "bomb", "noise"]
+)
+def test_a_delta_that_does_not_fit_is_not_believed(share, tmp_path, how):
+    good = delta_of(NEWER, OLDER)
+    bad = {
+        "cut off": good[:-104] + bytes(4) if len(good) < 700 else good[: 1 + 704] + bytes(4),
+        "damaged": good[:200] + bytes([good[200] ^ 255]) + good[201:],
+        "other file": delta_of(NEWER, OLDER[:-1]),
+        "other codec": b"\1" + good[1:],
+        "nothing": bytes(5),
+        "longer": delta_of(NEWER + b"x", OLDER, checksum=False),
+        "bomb": delta_of(bytes(50 << 20), OLDER),
+        "noise": b"\0" + struct.pack("<I", 100) + OLDER[:100] + bytes(4),
+    }[how]
+    if how == "cut off" and len(good) < 700:
+        (size,) = struct.unpack_from("<I", good, 1)
+        bad = b"\0" + struct.pack("<I", size - 50) + good[5 : size - 45] + bytes(4)
+    peer, report = pull_newer(share, tmp_path, bad)
+    assert [size for _, size in peer.read_infos][0] == len(OLDER) and report.bytes_received > len(NEWER)
+
+
+@pytest.mark.skipif(not zstd.AVAILABLE, reason="needs zstd")
+def test_a_delta_is_not_asked_for_when_none_is_wanted(share, tmp_path):
+    peer, _ = pull_newer(share, tmp_path, delta_of(NEWER, OLDER), delta=0)
+    assert peer.read_infos == [(0, 0)]
 
 
 @pytest.mark.skipif(not zstd.AVAILABLE, reason="needs zstd")

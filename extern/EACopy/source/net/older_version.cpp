@@ -195,10 +195,11 @@ bool DeltaArrival::Reuse(const net::Reuse& reuse, const std::atomic<bool>& stopp
 // Refuses what cannot be right before memory is taken for it.
 bool DeltaArrival::BeginPatch(uint64_t size, const std::atomic<bool>& stopping) {
   delta::FrameHeader header;
-  if (!delta::ReadFrameHeader(head_, &header) || header.dictionary != 0 || !header.has_checksum ||
+  if (!delta::ReadFrameHeader(head_, &header) || header.dictionary != 0 || (checked_ && !header.has_checksum) ||
       !header.has_content_size || header.content_size != size || older_.size() > kMostPatched || size > kMostPatched) {
     return false;
   }
+  has_checksum_ = header.has_checksum;
   frame_ = std::make_unique<delta::FrameReader>();
   return older_.Read(&stopping, &prefix_).ok() && frame_->Begin(prefix_, std::max<uint64_t>(prefix_.size(), size));
 }

@@ -64,8 +64,9 @@ bool AddSignatures(const SignaturesMessage& message, std::unique_ptr<delta::Sign
 class DeltaArrival {
  public:
   // `by_patch`: that is what was asked for, and nothing else may come then, nor otherwise.
-  DeltaArrival(Arrival& arrival, const OlderVersion& older, bool by_patch)
-      : arrival_(arrival), older_(older), by_patch_(by_patch) {}
+  // `checked`: only one that has a checksum will do.
+  DeltaArrival(Arrival& arrival, const OlderVersion& older, bool by_patch, bool checked = true)
+      : arrival_(arrival), older_(older), by_patch_(by_patch), checked_(checked) {}
 
   // False: it is not in the older version. Takes up what is there again and again until `stopping`.
   bool Reuse(const net::Reuse& reuse, const std::atomic<bool>& stopping);
@@ -78,6 +79,8 @@ class DeltaArrival {
   // Whether anything of the older version is in it, so that this may be why it is wrong.
   bool used() const { return used_; }
   bool failed() const { return failed_; }
+  // Of the patch, as far as its beginning has come.
+  bool has_checksum() const { return has_checksum_; }
   // Bytes of the older version, in the stretches that were taken from it.
   uint64_t reused() const { return reused_; }
 
@@ -87,6 +90,8 @@ class DeltaArrival {
   Arrival& arrival_;
   const OlderVersion& older_;
   const bool by_patch_;
+  const bool checked_;
+  bool has_checksum_ = false;
   uint64_t reused_ = 0;
   std::unique_ptr<char[]> buffer_;
   std::string head_;  // of the patch, until it can be read

@@ -174,26 +174,38 @@ Status PlainClient::ReceiveBody(uint64_t size, bool compressed, const std::funct
   return Status();
 }
 
-Status PlainClient::DropDelta() {
-  uint64_t last_write = 0, size = 0;
-  uint8_t codec = 0;
-  Status status = ReceiveNumber(&last_write);
-  if (status.ok()) status = ReceiveNumber(&size);
-  if (status.ok()) status = ReceiveByte(&codec);
-  while (status.ok()) {
-    status = Need(4);
-    if (!status.ok()) break;
-    uint64_t left = LoadNumber<uint32_t>(session_.channel->bytes().data());
-    session_.channel->Consume(4);
-    if (left == 0) break;
-    while (status.ok() && left != 0) {
+Status PlainClient::ReceiveDeltaHead(DeltaHead* head) {
+  Status status = ReceiveNumber(&head->last_write);
+  if (status.ok()) status = ReceiveNumber(&head->size);
+  if (status.ok()) status = ReceiveByte(&head->codec);
+  return status;
+}
+
+Status PlainClient::ReceiveDelta(const std::function<void(std::string_view)>& take) {
+  ClientChannel& channel = *session_.channel;
+  for (;;) {
+    Status status = Need(4);
+    if (!status.ok()) return status;
+    uint64_t left = LoadNumber<uint32_t>(channel.bytes().data());
+    channel.Consume(4);
+    if (left == 0) return Status();
+    while (left != 0) {
+      if (remote_.stopping()) return Status::Cancelled();
       status = Need(1);
-      const auto some = static_cast<size_t>(std::min<uint64_t>(left, session_.channel->bytes().size()));
-      session_.channel->Consume(some);
-      left -= some;
+      if (!status.ok()) return status;
+      const std::string_view piece =
+          channel.bytes().substr(0, static_cast<size_t>(std::min<uint64_t>(left, channel.bytes().size())));
+      take(piece);
+      left -= piece.size();
+      channel.Consume(piece.size());
     }
   }
-  return status;
+}
+
+Status PlainClient::DropDelta() {
+  DeltaHead head;
+  Status status = ReceiveDeltaHead(&head);
+  return status.ok() ? ReceiveDelta([](std::string_view) {}) : status;
 }
 
 void PlainClient::Finish() {

@@ -42,6 +42,14 @@ class PlainClient {
   // Receives one, piece by piece.
   Status ReceiveBody(uint64_t size, bool compressed, const std::function<void(std::string_view)>& take);
 
+  struct DeltaHead {
+    uint64_t last_write = 0;
+    uint64_t size = 0;
+    uint8_t codec = 0;  // 0: zstd
+  };
+  Status ReceiveDeltaHead(DeltaHead* head);
+  // The rest of it, piece by piece.
+  Status ReceiveDelta(const std::function<void(std::string_view)>& take);
   // Takes a delta, which nobody asked for, and throws it away.
   Status DropDelta();
 

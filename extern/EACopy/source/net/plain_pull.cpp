@@ -8,6 +8,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "../temporary.h"
 #include "arrival.h"
 #include "local_tree.h"
+#include "older_version.h"
 #include "plain_client.h"
 #include "remote_job.h"
 #include "store.h"
@@ -81,6 +83,17 @@ class PlainPullLane {
   void PullFile(const RemoteEntry& entry);
   Status TryFile(const RemoteEntry& entry, Status* failure, std::string* text);
   Status Receive(const RemoteEntry& entry, uint64_t size, uint64_t last_write, bool compressed, Status* failure);
+  // A file that was made of what is here and what came.
+  struct Rebuilt {
+    std::unique_ptr<Arrival> arrival;
+    OpenDirectory parent;
+    uint64_t last_write = 0;
+    uint64_t size = 0;
+    bool checked = false;  // it is right
+  };
+  Status ReceiveDelta(const RemoteEntry& entry, std::optional<Rebuilt>* rebuilt);
+  bool MayBeDelta(const RemoteEntry& entry, const FileInfo& here) const;
+  Status Finish(const RemoteEntry& entry, Arrival& arrival, const OpenDirectory& parent, uint64_t last_write);
   Status CopyItself(const RemoteEntry& entry);
   bool Reconnect(const Status& why, uint32_t* losses);
   void StartMoreLanes();
@@ -113,6 +126,7 @@ class PlainPullLane {
   std::unique_ptr<PlainClient> client_;
   const uint32_t index_;
   OpenDirectories directories_;
+  bool takes_deltas_ = true;  // until one was of no use
 };
 
 // What cannot be read has another digest than anything.
@@ -307,22 +321,49 @@ Status PlainPullLane::TryFile(const RemoteEntry& entry, Status* failure, std::st
                     platform::OpenSource(*parent, name.c_str(), false, &here, &info).ok() &&
                     info.type == FileType::kRegular;
   uint8_t byte = 0;
+  bool deltas = have && level != 0 && MayBeDelta(entry, info);
+  std::optional<Rebuilt> rebuilt;
   const auto until =
       std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
                                              std::chrono::duration<double>(std::min(remote_.remote.timeout, 1e9)));
   for (;;) {
     read.level = level < 0 ? wire::kAdaptiveLevel : static_cast<uint8_t>(level);
-    // With a level, a server that knows of this file may send a delta to whatever it has at that path now (Q1): it is
-    // not told then.
+    // With a level, a real server that knows of this file may send a delta to whatever it has at that path now (Q1).
     read.info = wire::FileInfo();
-    if (have && level == 0) {
+    if (rebuilt) {
+      // Of the right size, with a time that it does not have: a server that compares digests asks for this one's.
+      read.info.last_write_time = rebuilt->last_write ^ 1;
+      read.info.size = rebuilt->size;
+    } else if (have && (level == 0 || deltas)) {
       read.info.last_write_time = wire::FileTimeFromTimestamp(info.modified);
       read.info.size = info.size;
     }
     Status status = client_->AskToRead(read, &byte);
     if (!status.ok()) return status;
+    const bool asked_back = static_cast<wire::ReadAnswer>(byte) == wire::ReadAnswer::kHash;
+    if (asked_back) {
+      const Md5Digest md5 = rebuilt ? rebuilt->arrival->md5() : have ? DigestOf(here) : Md5Digest{};
+      status = client_->SendHash(md5, &byte);
+      if (!status.ok()) return status;
+    }
     const auto answer = static_cast<wire::ReadAnswer>(byte);
+    if (rebuilt && answer != wire::ReadAnswer::kServerBusy) {
+      rebuilt->checked = asked_back && answer == wire::ReadAnswer::kSkip;
+      if (rebuilt->checked) break;
+      // It is wrong, or this server does not tell.
+      rebuilt.reset();
+      takes_deltas_ = false;
+      if (answer == wire::ReadAnswer::kSkip) continue;
+    }
     if (answer == wire::ReadAnswer::kCopyDelta) {
+      if (deltas) {
+        deltas = false;
+        status = ReceiveDelta(entry, &rebuilt);
+        if (!status.ok()) return status;
+        if (!rebuilt) takes_deltas_ = false;
+        if (rebuilt && rebuilt->checked) break;
+        continue;
+      }
       status = client_->DropDelta();
       if (!status.ok()) return status;
       if (level == 0) break;
@@ -338,9 +379,9 @@ Status PlainPullLane::TryFile(const RemoteEntry& entry, Status* failure, std::st
     if (remote_.stopping()) return Status::Cancelled();
     std::this_thread::sleep_for(kBusyWait);
   }
-  if (static_cast<wire::ReadAnswer>(byte) == wire::ReadAnswer::kHash) {
-    Status status = client_->SendHash(have ? DigestOf(here) : Md5Digest{}, &byte);
-    if (!status.ok()) return status;
+  if (rebuilt) {
+    *failure = Finish(entry, *rebuilt->arrival, rebuilt->parent, rebuilt->last_write);
+    return Status();
   }
   switch (static_cast<wire::ReadAnswer>(byte)) {
     case wire::ReadAnswer::kCopy: {
@@ -403,27 +444,63 @@ Status PlainPullLane::Receive(const RemoteEntry& entry, uint64_t size, uint64_t 
     arrival.Write(piece);
     WorkerCounters::Add(counters.bytes_copied, piece.size());
   });
-  if (status.ok()) {
-    NewMetadata metadata;
-    metadata.durable = options_.fsync;
-    if (options_.metadata == Metadata::kStat) {
-      metadata.set_times = true;
-      metadata.mtime = metadata.atime = wire::NanosecondsFromFileTime(last_write);
-    }
-    FileInfo there;
-    if (made.ok() && platform::GetInfo(*parent, Name(entry).c_str(), false, &there).ok() &&
-        there.type == FileType::kRegular) {
-      metadata.mode = there.mode;  // the server has none to tell
-    }
-    *failure = arrival.Finish(Name(entry), metadata, options_.verify);
-  }
-  if (!status.ok() || !failure->ok()) {
-    counters.bytes_copied.fetch_sub(arrival.size(), std::memory_order_relaxed);
-    return status;
-  }
-  WorkerCounters::Add(counters.files_copied, 1);
-  remote_.TellFile(state_.tree ? entry.path : "", size);
+  counters.bytes_copied.fetch_sub(arrival.size(), std::memory_order_relaxed);
+  if (status.ok()) *failure = Finish(entry, arrival, parent, last_write);
   return status;
+}
+
+// `parent`: null when there is none.
+Status PlainPullLane::Finish(const RemoteEntry& entry, Arrival& arrival, const OpenDirectory& parent,
+                             uint64_t last_write) {
+  NewMetadata metadata;
+  metadata.durable = options_.fsync;
+  if (options_.metadata == Metadata::kStat) {
+    metadata.set_times = true;
+    metadata.mtime = metadata.atime = wire::NanosecondsFromFileTime(last_write);
+  }
+  FileInfo there;
+  if (parent && platform::GetInfo(*parent, Name(entry).c_str(), false, &there).ok() &&
+      there.type == FileType::kRegular) {
+    metadata.mode = there.mode;  // the server has none to tell
+  }
+  Status status = arrival.Finish(Name(entry), metadata, options_.verify);
+  if (!status.ok()) return status;
+  WorkerCounters::Add(worker_.counters->files_copied, 1);
+  WorkerCounters::Add(worker_.counters->bytes_copied, arrival.size());
+  remote_.TellFile(state_.tree ? entry.path : "", arrival.size());
+  return Status();
+}
+
+bool PlainPullLane::MayBeDelta(const RemoteEntry& entry, const FileInfo& here) const {
+  if (!takes_deltas_ || remote_.remote.delta == DeltaMode::kNever || here.size == 0) return false;
+  if (std::max(entry.size, here.size) > kMostPatched) return false;
+  return entry.size >= kWorthDelta || remote_.remote.delta == DeltaMode::kAlways;
+}
+
+// *rebuilt stays empty where what came does not fit what is here.
+Status PlainPullLane::ReceiveDelta(const RemoteEntry& entry, std::optional<Rebuilt>* rebuilt) {
+  PlainClient::DeltaHead head;
+  Status status = client_->ReceiveDeltaHead(&head);
+  if (!status.ok()) return status;
+  Rebuilt made;
+  made.last_write = head.last_write;
+  made.size = head.size;
+  OlderVersion older;
+  const bool usable = head.codec == 0 && directories_.Open(Parent(entry), &made.parent).ok() &&
+                      older.Open(*made.parent, Name(entry).c_str(), false).ok();
+  if (!usable) return client_->ReceiveDelta([](std::string_view) {});
+  made.arrival = std::make_unique<Arrival>(made.parent, 0666, true);
+  DeltaArrival delta(*made.arrival, older, true, false);
+  bool fits = true;
+  status = client_->ReceiveDelta(
+      [&](std::string_view piece) { fits = fits && delta.Patch(piece, head.size, *remote_.job.cancel_flag()); });
+  if (!status.ok()) return status;
+  if (!fits || !delta.used() || !delta.IsComplete() || delta.failed() || made.arrival->size() != head.size) {
+    return Status();
+  }
+  made.checked = delta.has_checksum();
+  *rebuilt = std::move(made);
+  return Status();
 }
 
 Status PlainPullLane::CopyItself(const RemoteEntry& entry) {

@@ -201,10 +201,15 @@ class Patch:
     Args:
         size: of what it makes.
         write: takes that.
+        unchecked: one without a checksum will do, too.
+
+    Attributes:
+        has_checksum: whether it has one, as far as that is known.
     """
 
-    def __init__(self, older: OlderVersion, size: int, write: Write) -> None:
+    def __init__(self, older: OlderVersion, size: int, write: Write, *, unchecked: bool = False) -> None:
         self._older, self._size, self._write = older, size, write
+        self._unchecked, self.has_checksum = unchecked, False
         self._head = b""
         self._decompressor: Optional[Decompressor] = None
         self._made = 0
@@ -230,7 +235,10 @@ class Patch:
         # Whatever cannot be right is refused before memory is taken for it.
         header = read_header(self._head)
         largest = max(self._size, self._older.size)
-        if header is None or header.dictionary or not header.has_checksum or header.content_size != self._size:
+        if header is None or header.dictionary or header.content_size != self._size:
+            raise Damaged
+        self.has_checksum = header.has_checksum
+        if not (header.has_checksum or self._unchecked):
             raise Damaged
         if largest > PATCHED_MAXIMUM:
             raise Damaged

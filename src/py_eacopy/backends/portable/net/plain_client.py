@@ -9,11 +9,12 @@ import hashlib
 import os
 import stat
 import time
-from typing import Deque, Iterator, List, Optional, Set, Tuple
+from typing import Callable, Deque, Iterator, List, NamedTuple, Optional, Set, Tuple, Union
 
 import attr
 
 from ...._errors import ErrorKind, Operation
+from ...._job import DELTA_ALWAYS, DELTA_NEVER
 from .. import system
 from ..failure import CopyFailure
 from ..file_copy import FileCopier
@@ -22,6 +23,7 @@ from .client import Connector, Session
 from .failures import ConnectionLost, violation
 from .landing import Arrival, Landing, Metadata
 from .level import LevelControl
+from .older_version import PATCHED_MAXIMUM, WORTH_DELTA, Damaged, OlderVersion, Patch
 from .pull import Wanted, place_of_file, to_fetch
 from .tally import Tally
 from .transfer import Delayed, Dropped, Lane, Transfer
@@ -44,6 +46,8 @@ _LISTING_MAXIMUM = 256 << 20
 _REPARSE_POINT = 0x400
 #: FILETIMEs count these nanoseconds.
 _TICK = 100
+#: Of a delta; the other one is xdelta, which nobody sends.
+_ZSTD_CODEC = 0
 
 _READ, _OPEN_SOURCE, _OPEN_DESTINATION = Operation.READ, Operation.OPEN_SOURCE, Operation.OPEN_DESTINATION
 
@@ -528,6 +532,29 @@ def _find_files(session: Session, pattern: str) -> Optional[List[wire.FoundFile]
     return found
 
 
+class _Stamp(NamedTuple):
+    """What a server is told of a file: the time in 100 ns since 1601, the size in bytes."""
+
+    filetime: int
+    size: int
+
+
+_NOTHING = _Stamp(0, 0)
+
+
+class _Rebuilt:
+    """A file that was made of what is here and what came.
+
+    Attributes:
+        checked: it is right.
+        answer: of the server, that does not say so.
+    """
+
+    def __init__(self, filetime: int, size: int, checked: bool, digest: bytes) -> None:
+        self.filetime, self.size, self.checked, self.digest = filetime, size, checked, digest
+        self.answer = 0
+
+
 class PlainPullLane(Lane[Wanted]):
     """One connection of a pull."""
 
@@ -539,6 +566,7 @@ class PlainPullLane(Lane[Wanted]):
         self._delayed: Delayed[Wanted] = Delayed(tally.job.options.retry_delay)
         self._arrival: Optional[Arrival] = None
         self._failure: Optional[CopyFailure] = None  # why what arrives is thrown away
+        self._takes_deltas = True  # until one was of no use
 
     def run(self) -> None:
         while True:
@@ -571,18 +599,36 @@ class PlainPullLane(Lane[Wanted]):
     # One file ----------------------------------------------------------------------------------------------------
 
     def _read_file(self, item: Wanted) -> None:
-        answer, level = self._ask(item, self._pull.level)
+        level = self._pull.level
+        deltas = bool(level) and self._may_be_delta(item)
+        # Q1: told of what is here, a real server may send a delta against another file; not if it is to be raw.
+        told = self._own(item) if deltas or not level else _NOTHING
+        answer, _ = self._ask(item, level, told, lambda: self._own_digest(item))
+        if answer == ReadAnswer.COPY_DELTA and deltas and told != _NOTHING:
+            told = _NOTHING
+            rebuilt = self._receive_delta(item)
+            if rebuilt is None:
+                self._takes_deltas = False
+                answer, _ = self._ask(item, level, told, lambda: self._own_digest(item))
+            else:
+                if rebuilt.checked or self._is_right(item, rebuilt):
+                    self._finish_delta(item, rebuilt)
+                    return
+                answer = rebuilt.answer
+                self._takes_deltas = False
+                self._lose(item)
         if answer == ReadAnswer.COPY_DELTA:
             # Nobody asked for that: it may have been made with another file than the one here (Q1).
             self._throw_delta_away()
-            answer, level = self._ask(item, 0)
+            level, told = 0, self._own(item)
+            answer, _ = self._ask(item, level, told, lambda: self._own_digest(item))
         tally = self._tally
         if answer == ReadAnswer.COPY:
             self._receive(item, level)
         elif answer == ReadAnswer.COPY_USING_SMB:
             self._copy_through_share(item)
         elif answer == ReadAnswer.SKIP:
-            if level or not os.path.isfile(tally.job.paths("" if item.root else item.path)[1]):
+            if told == _NOTHING or not os.path.isfile(tally.job.paths("" if item.root else item.path)[1]):
                 raise _refused(_OPEN_SOURCE, "the server says that the file is here already, and it is not")
             tally.files_skipped += 1
             tally.bytes_skipped += item.size
@@ -592,22 +638,22 @@ class PlainPullLane(Lane[Wanted]):
         else:
             raise violation("the answer %d to a pulled file" % answer)
 
-    def _ask(self, item: Wanted, level: int) -> Tuple[int, int]:
-        """The answer to ReadFile, when it is none of those that ask back; and the level that was asked for."""
+    def _ask(self, item: Wanted, level: int, told: _Stamp, digest: Callable[[], bytes]) -> Tuple[int, bool]:
+        """The answer to ReadFile, when it is none of those that ask back; and whether it asked for the digest.
+
+        Args:
+            told: what the server is to believe to be here.
+        """
         session, tally = self._session, self._tally
         path = _below(self._pull.prefix, _said_plainly(os.fsencode(item.path), _OPEN_SOURCE))
-        filetime = size = 0
-        if not level:
-            # Q1: told of what is here, a real server may send a delta against another file; not if it is to be raw.
-            filetime, size = self._own(item)
         pause, end = _BUSY_FIRST, time.monotonic() + tally.job.remote.timeout
         hashes = 0
-        session.send(wire.encode(wire.ReadFile(level, filetime, size, path)))
+        session.send(wire.encode(wire.ReadFile(level, told.filetime, told.size, path)))
         while True:
             answer = session.read(1)[0]
             if answer == ReadAnswer.HASH and hashes < _HASHES_MAXIMUM:
                 hashes += 1
-                session.send(self._own_digest(item))
+                session.send(digest())
             elif answer == ReadAnswer.SERVER_BUSY:
                 if time.monotonic() > end:
                     failure = CopyFailure(errno.ETIMEDOUT, Operation.RECEIVE)
@@ -615,19 +661,99 @@ class PlainPullLane(Lane[Wanted]):
                     raise failure
                 tally.sleep(pause)
                 pause = min(2 * pause, _BUSY_LAST)
-                session.send(wire.encode(wire.ReadFile(level, filetime, size, path)))
+                hashes = 0
+                session.send(wire.encode(wire.ReadFile(level, told.filetime, told.size, path)))
             else:
-                return answer, level
+                return answer, hashes > 0
 
-    def _own(self, item: Wanted) -> Tuple[int, int]:
-        """Time and size of the file that is here; zeros without."""
+    # Deltas ------------------------------------------------------------------------------------------------------
+
+    def _may_be_delta(self, item: Wanted) -> bool:
+        delta = self._tally.job.remote.delta
+        if not self._takes_deltas or delta == DELTA_NEVER or item.size > PATCHED_MAXIMUM:
+            return False
+        return item.size >= WORTH_DELTA or delta == DELTA_ALWAYS
+
+    def _receive_delta(self, item: Wanted) -> Optional["_Rebuilt"]:
+        """Makes a file of what is here and what comes. None: that does not fit."""
+        session, tally = self._session, self._tally
+        mtime, size = wire.decode_copy_head(bytes(session.read(16)))
+        codec = session.read(1)[0]
+        arrival, digest = self._arrival, hashlib.md5()
+        older: Optional[OlderVersion] = None
+        patch: Optional[Patch] = None
+        try:
+            if codec == _ZSTD_CODEC:
+                older = OlderVersion(Arrival(item.place, item.name, tally).open(), tally)
+                arrival = self._arrival = Arrival(item.place, item.name, tally)
+                arrival.begin(None)
+                item.flight = tally.begin_file(item.path, size, item.root)
+
+                def write(content: bytes) -> None:
+                    assert arrival is not None
+                    digest.update(content)
+                    arrival.write(memoryview(content))
+                    tally.advance_file(item.flight, len(content))
+
+                patch = Patch(older, size, write, unchecked=True)
+        except OSError:
+            pass  # it is read to its end all the same
+        try:
+            for block in self._delta_blocks():
+                try:
+                    if patch is not None:
+                        patch.add(block)
+                except (Damaged, OSError):
+                    patch = None
+            if patch is not None and arrival is not None:
+                patch.finish()
+                return _Rebuilt(mtime, size, patch.has_checksum, digest.digest())
+        except (Damaged, OSError):
+            pass
+        finally:
+            if older is not None:
+                older.close()
+        self._lose(item)
+        return None
+
+    def _is_right(self, item: Wanted, rebuilt: "_Rebuilt") -> bool:
+        """Asks a server that compares digests. If it does not, the answer is that for the whole file."""
+        # Of the right size, with a time that it does not have: so it has to look at the content.
+        told = _Stamp(rebuilt.filetime ^ 1, rebuilt.size)
+        answer, asked_back = self._ask(item, self._pull.level, told, lambda: rebuilt.digest)
+        if answer == ReadAnswer.SKIP and not asked_back:
+            answer, _ = self._ask(item, self._pull.level, _NOTHING, lambda: bytes(messages.DIGEST_SIZE))
+        elif answer == ReadAnswer.SKIP:
+            return True
+        rebuilt.answer = answer
+        return False
+
+    def _finish_delta(self, item: Wanted, rebuilt: "_Rebuilt") -> None:
+        arrival, tally = self._arrival, self._tally
+        assert arrival is not None
+        try:
+            arrival.commit(_metadata_of(rebuilt.filetime))
+        except OSError as error:
+            raise arrival.failure(error, rebuilt.size) from None
+        except CopyFailure as failure:
+            failure.state = arrival.abandon()
+            raise
+        self._arrival = None
+        tally.files_copied += 1
+        tally.in_flight -= arrival.size
+        tally.bytes_copied += rebuilt.size
+        tally.end_file(item.flight, item.path, rebuilt.size, item.root)
+        item.flight = None
+
+    def _own(self, item: Wanted) -> _Stamp:
+        """Time and size of the file that is here."""
         try:
             now = Arrival(item.place, item.name, self._tally).look()
         except OSError:
-            return 0, 0
+            return _NOTHING
         if now is None or not stat.S_ISREG(now.st_mode):
-            return 0, 0
-        return wire.filetime_of(now.st_mtime_ns), now.st_size
+            return _NOTHING
+        return _Stamp(wire.filetime_of(now.st_mtime_ns), now.st_size)
 
     def _own_digest(self, item: Wanted) -> bytes:
         try:
@@ -699,15 +825,18 @@ class PlainPullLane(Lane[Wanted]):
             yield memoryview(content)
 
     def _throw_delta_away(self) -> None:
-        session = self._session
-        session.read(16 + 1)
+        self._session.read(16 + 1)
+        for _ in self._delta_blocks():
+            pass
+
+    def _delta_blocks(self) -> Iterator[Union[bytes, bytearray]]:
         while True:
-            (length,) = session.read_numbers("<I")
+            (length,) = self._session.read_numbers("<I")
             if not length:
                 return
             if length > wire.BLOCK_MAXIMUM:
                 raise violation("a block of a delta of %d bytes" % length)
-            session.read(length)
+            yield self._session.read(length)
 
     def _copy_through_share(self, item: Wanted) -> None:
         """The server has no hand in it: the share is mounted here, or it cannot be done."""
