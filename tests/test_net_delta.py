@@ -4,13 +4,16 @@ nobody can get anything out of it by lying."""
 import contextlib
 import hashlib
 import os
+import pathlib
 import random
 import socket
 import struct
+import sys
 import threading
 import zlib
 
 import pytest
+from faults import filesystems
 from net import protocol, serving
 from net.protocol import (
     BEGIN,
@@ -380,6 +383,61 @@ def test_a_pull_asks_with_signatures_where_the_server_has_another_version(both, 
         assert [(tmp_path / "tree" / name).read_bytes() for name in "abc"] == [new] * 3
         assert report.files_copied == 3 and report.bytes_received < 60_000
         assert 2 * SIZE - 60_000 < report.bytes_reused < 2 * SIZE  # of a patch nobody knows
+
+
+# What it costs ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def mounts():
+    mounts = filesystems.Mounts()
+    yield mounts
+    mounts.close()
+
+
+@pytest.fixture
+def cloning(mounts):
+    """A directory on a file system that clones."""
+    yield pathlib.Path(mounts.shared("xfs"))
+    mounts.clean()
+
+
+def used(path):
+    os.sync()
+    found = os.statvfs(path)
+    return (found.f_blocks - found.f_bfree) * found.f_frsize
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="loop mounts are Linux's")
+@pytest.mark.parametrize("verify", [False, True])
+def test_what_is_reused_is_shared_where_the_file_system_can(both, verify, cloning):
+    share, here = cloning / "share", cloning / "here"
+    share.mkdir()
+    here.mkdir()
+    old = noise(20_000_000)
+    # Whole blocks moved, some were overwritten, and what follows an odd number of bytes cannot be shared.
+    new = EXTRA[: 16 * 4096] + old[:3_000_000] + EXTRA[:5_000] + old[3_005_000:16_000_000] + b"odd" + old[16_000_000:]
+    with both.serving(share) as served:
+        write(here / "file", old, age=1)
+        served.push(here / "file", "share/1/file")
+        write(here / "new", new)
+        before = used(share)
+        report = served.push(here / "new", "share/2/file", verify=verify)
+        assert (share / "2" / "file").read_bytes() == new and (share / "1" / "file").read_bytes() == old
+    with both.serving(share) as served:
+        assert used(share) - before < 7_000_000
+        assert report.bytes_reused > 19_900_000 and report.bytes_written == len(new) - report.bytes_reused
+        write(share / "2" / "file", new)
+        for reflink in ("auto", "never"):
+            before = used(share)
+            report = served.pull(
+                "share/2/file", here / "copy", reference=here / "file", reflink=reflink, verify=verify, delta=True
+            )
+            assert (here / "copy").read_bytes() == new
+            assert report.bytes_reused > 19_900_000
+            assert (used(share) - before < 7_000_000) is (reflink == "auto")
+            os.unlink(here / "copy")
+    assert not serving.leftovers(share, here)
 
 
 # What is asked for -----------------------------------------------------------------------------------------------

@@ -3,20 +3,57 @@
 #include "arrival.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <memory>
 #include <string>
 #include <utility>
 
+#include "../ranges.h"
+
 namespace eacopy {
 namespace net {
+namespace {
+
+constexpr size_t kPiece = 256 * 1024;
+
+}  // namespace
 
 Arrival::Arrival(OpenDirectory parent, uint32_t mode, bool with_md5) : with_md5_(with_md5) {
   status_ = parent ? file_.Create(std::move(parent), mode) : Status::FromErrno(ENOENT, Operation::kOpenDestination);
 }
 
-void Arrival::Write(std::string_view bytes) {
+void Arrival::Sum(std::string_view bytes) {
   size_ += bytes.size();
   crc_ = Crc32(crc_, bytes.data(), bytes.size());
   if (with_md5_) md5_.Update(bytes);
+}
+
+// What is summed up is read from the clone: the other file may be written to meanwhile.
+bool Arrival::Share(const platform::Handle& source, uint64_t offset, uint64_t length,
+                    const std::atomic<bool>& stopping) {
+  if (!status_.ok() || file_.size() != size_) return false;
+  bool shared = false;
+  Fail(file_.Share(source, offset, length, &shared));
+  if (!shared || !status_.ok()) return false;
+  std::unique_ptr<char[]> buffer(new char[kPiece]);
+  for (uint64_t end = size_ + length; size_ < end;) {
+    size_t got = 0;
+    const auto wanted = static_cast<size_t>(std::min<uint64_t>(kPiece, end - size_));
+    const bool stops = stopping.load(std::memory_order_relaxed);
+    Fail(stops ? Status::Cancelled()
+               : platform::ReadRange(file_.handle(), Operation::kReadReference, size_, buffer.get(), wanted, &got));
+    if (status_.ok() && got < wanted) Fail(Status::FromErrno(EIO, Operation::kReadReference, size_));
+    if (!status_.ok()) {
+      size_ = end;
+      break;
+    }
+    Sum(std::string_view(buffer.get(), wanted));
+  }
+  return true;
+}
+
+void Arrival::Write(std::string_view bytes) {
+  Sum(bytes);
   if (status_.ok()) Fail(file_.Write(bytes));
 }
 

@@ -21,6 +21,8 @@ class Arrival {
 
   void Write(std::string_view bytes);
   void Hole(uint64_t length);
+  // Takes whole blocks of another file by sharing them. False: it cannot, and nothing was taken.
+  bool Share(const platform::Handle& source, uint64_t offset, uint64_t length, const std::atomic<bool>& stopping);
   // So much would have come if it had not failed.
   void Skip(uint64_t length) { size_ += length; }
   uint64_t size() const { return size_; }
@@ -35,6 +37,8 @@ class Arrival {
   Status Finish(std::string_view name, const NewMetadata& metadata, bool verify);
 
  private:
+  void Sum(std::string_view bytes);
+
   TemporaryFile file_;
   Status status_;
   uint64_t size_ = 0;

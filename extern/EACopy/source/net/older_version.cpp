@@ -19,6 +19,10 @@ namespace {
 
 constexpr size_t kPiece = 256 * 1024;
 constexpr size_t kBlocksOfMessage = 16 * 1024;
+constexpr uint64_t kBlock = 4096;  // that file systems share
+// Sharing less costs more than writing it.
+constexpr uint64_t kWorthCloning = 128 * 1024;
+constexpr uint64_t kClonedPiece = uint64_t{64} << 20;
 
 Status Different(Operation operation) { return Status::Of(Kind::kDeltaCopy, operation, EBUSY); }
 
@@ -171,25 +175,45 @@ bool DeltaArrival::Reuse(const net::Reuse& reuse, const std::atomic<bool>& stopp
   if (by_patch_ || reuse.length == 0 || reuse.offset > older_.size() || reuse.length > older_.size() - reuse.offset)
     return false;
   used_ = true;
+  uint64_t offset = reuse.offset, length = reuse.length;
+  const uint64_t block = std::max<uint64_t>(older_.info().block_size, kBlock);
+  if (clones_ && length >= kWorthCloning && offset % block == arrival_.size() % block) {
+    // Its whole blocks need not be written.
+    const uint64_t head = (block - offset % block) % block;
+    Take(offset, head, stopping);
+    offset += head;
+    length -= head;
+    while (clones_ && !failed_ && length >= block) {
+      const uint64_t some = std::min(length - length % block, kClonedPiece);
+      clones_ = arrival_.Share(older_.handle(), offset, some, stopping);
+      if (!clones_) break;
+      offset += some;
+      length -= some;
+    }
+  }
+  Take(offset, length, stopping);
+  if (!failed_) reused_ += reuse.length;
+  return true;
+}
+
+// Reads and writes it.
+void DeltaArrival::Take(uint64_t offset, uint64_t length, const std::atomic<bool>& stopping) {
   if (!buffer_) buffer_.reset(new char[kPiece]);
-  for (uint64_t done = 0; done < reuse.length;) {
-    const auto wanted = static_cast<size_t>(std::min<uint64_t>(kPiece, reuse.length - done));
+  for (const uint64_t end = offset + length; offset < end;) {
+    const auto wanted = static_cast<size_t>(std::min<uint64_t>(kPiece, end - offset));
     size_t got = 0;
     Status status;
     if (!failed_ && !Stops(&stopping)) {
-      status = platform::ReadRange(older_.handle(), Operation::kReadReference, reuse.offset + done, buffer_.get(),
-                                   wanted, &got);
+      status = platform::ReadRange(older_.handle(), Operation::kReadReference, offset, buffer_.get(), wanted, &got);
     }
     if (!status.ok() || got < wanted) {
       Fail();
-      arrival_.Skip(reuse.length - done);
-      return true;
+      arrival_.Skip(end - offset);
+      return;
     }
     arrival_.Write(std::string_view(buffer_.get(), wanted));
-    done += wanted;
+    offset += wanted;
   }
-  reused_ += reuse.length;
-  return true;
 }
 
 // Refuses what cannot be right before memory is taken for it.

@@ -68,6 +68,8 @@ class DeltaArrival {
   DeltaArrival(Arrival& arrival, const OlderVersion& older, bool by_patch, bool checked = true)
       : arrival_(arrival), older_(older), by_patch_(by_patch), checked_(checked) {}
 
+  // Nothing is shared with the older version: it is read, and written once more.
+  void NeverClone() { clones_ = false; }
   // False: it is not in the older version. Takes up what is there again and again until `stopping`.
   bool Reuse(const net::Reuse& reuse, const std::atomic<bool>& stopping);
   // A part of a patch for `size` bytes. False: more follows than a patch for so many.
@@ -86,12 +88,14 @@ class DeltaArrival {
 
  private:
   bool BeginPatch(uint64_t size, const std::atomic<bool>& stopping);
+  void Take(uint64_t offset, uint64_t length, const std::atomic<bool>& stopping);
 
   Arrival& arrival_;
   const OlderVersion& older_;
   const bool by_patch_;
   const bool checked_;
   bool has_checksum_ = false;
+  bool clones_ = true;
   uint64_t reused_ = 0;
   std::unique_ptr<char[]> buffer_;
   std::string head_;  // of the patch, until it can be read

@@ -366,6 +366,7 @@ Status PullLane::Handle(const Message& message) {
       const auto older = older_.find(begin.index);
       if (older != older_.end()) {
         delta_ = std::make_unique<DeltaArrival>(*arrival_, older->second.version, older->second.patch);
+        if (options_.reflink == Reflink::kNever) delta_->NeverClone();
       }
       return Status();
     }

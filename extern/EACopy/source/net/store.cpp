@@ -17,6 +17,7 @@
 #include <memory>
 
 #include "../posix/internal.h"
+#include "../ranges.h"
 #include "../temporary.h"
 #include "digest.h"
 
@@ -127,6 +128,13 @@ Status TemporaryFile::Hole(uint64_t length) {
     holes_.emplace_back(size_, size_ + length);
   }
   size_ += length;
+  return Status();
+}
+
+Status TemporaryFile::Share(const platform::Handle& source, uint64_t offset, uint64_t length, bool* shared) {
+  Status status = platform::ShareRange(source, offset, handle_, size_, length, shared);
+  if (!status.ok()) return WithSpace(status, handle_, length);
+  if (*shared) written_ = size_ += length;
   return Status();
 }
 

@@ -45,6 +45,8 @@ class TemporaryFile {
   // Appends.
   Status Write(std::string_view bytes);
   Status Hole(uint64_t length);
+  // Appends whole blocks of another file by sharing them; *shared is false, with success, where that is not possible.
+  Status Share(const platform::Handle& source, uint64_t offset, uint64_t length, bool* shared);
   uint64_t size() const { return size_; }
   // Something else wrote this much, from the beginning.
   void SetSize(uint64_t size) { size_ = written_ = size; }

@@ -12,6 +12,7 @@ from typing import Dict, List, Optional, Set, Tuple, Union
 from ...._errors import DestinationState, ErrorKind, Operation
 from .. import system
 from ..data import write_all
+from ..delta.access import read_at, share
 from ..destination import exists
 from ..directory import Directory
 from ..failure import CopyFailure
@@ -21,6 +22,7 @@ from .store import remove_dead_files_in
 from .tally import Tally
 
 _TRIES = 10
+_PIECE = 256 * 1024
 _OPEN, _MAKE = Operation.OPEN_DESTINATION, Operation.MAKE_DIRECTORY
 
 
@@ -284,6 +286,30 @@ class Arrival:
             self._extents.append((self.size, len(data)))
         self.size += len(data)
         self._at_end = True
+
+    def share_from(self, source: int, offset: int, length: int) -> bool:
+        """Takes whole blocks of an open file by sharing them. False where the file system cannot do that.
+
+        Raises OSError.
+        """
+        tally, begin = self._tally, self.size
+        tally.operation, tally.offset = Operation.CLONE, begin
+        if self._options.reflink == "never" or not share(source, offset, self._descriptor, begin, length):
+            return False
+        # What is summed up is read from the clone: the other file may be written to meanwhile.
+        while self.size < begin + length:
+            tally.check()
+            tally.operation, tally.offset = Operation.READ_REFERENCE, self.size
+            data = read_at(self._descriptor, min(_PIECE, begin + length - self.size), self.size)
+            if not data:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            self._crc = zlib.crc32(data, self._crc)
+            self.size += len(data)
+        if self._options.verify:
+            self._extents.append((begin, length))
+        os.lseek(self._descriptor, self.size, os.SEEK_SET)
+        self._at_end = True
+        return True
 
     def skip(self, length: int) -> None:
         """Leaves a hole. Raises OSError."""

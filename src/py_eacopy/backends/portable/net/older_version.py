@@ -5,7 +5,7 @@ import hashlib
 import os
 import stat
 import zlib
-from typing import Callable, Iterator, List, Optional, Union
+from typing import Callable, Iterator, List, Optional, Tuple, Union
 
 from ...._errors import ErrorKind, Operation
 from .. import system
@@ -28,6 +28,8 @@ PATCH_LEVEL = 3
 _PIECE = 256 * 1024
 _SIGNATURES_OF_MESSAGE = 16 * 1024
 _FRAME_HEAD = 18
+#: What file systems share are whole blocks; sharing less than that costs more than writing it.
+_BLOCK, _WORTH_CLONING, _CLONED_PIECE = 4096, 128 * 1024, 64 << 20
 #: So much is given to the decoder at once: what comes out of it is bounded, even where the module has no limit itself.
 _FED = 1024
 
@@ -42,6 +44,7 @@ class OlderVersion:
 
     Attributes:
         size, mtime: as they were then.
+        clones: whether its blocks may be shared; not where that was refused.
     """
 
     def __init__(self, descriptor: int, monitor: Monitor) -> None:
@@ -58,6 +61,8 @@ class OlderVersion:
             self.close()
             raise
         self.size, self.mtime = info.st_size, info.st_mtime_ns
+        self.clones = True
+        self._block = max(getattr(info, "st_blksize", 0), _BLOCK)
 
     def close(self) -> None:
         descriptor, self.descriptor = self.descriptor, -1
@@ -110,6 +115,21 @@ class OlderVersion:
                 gathered = []
         if gathered:
             yield messages.Signatures(number, block, self.size, salt, first, b"".join(gathered))
+
+    def parts(self, offset: int, length: int, position: int) -> Iterator[Tuple[int, int, bool]]:
+        """Cuts a stretch that is to be at `position` of another file: offset, length, and whether it can be shared."""
+        end = offset + length
+        if self.clones and length >= _WORTH_CLONING and offset % self._block == position % self._block:
+            head = -offset % self._block
+            if head:
+                yield offset, head, False
+            offset += head
+            while self.clones and end - offset >= self._block:
+                some = min((end - offset) // self._block * self._block, _CLONED_PIECE)
+                yield offset, some, True
+                offset += some
+        if offset < end:
+            yield offset, end - offset, False
 
     def pieces(self, offset: int, length: int) -> Iterator[bytes]:
         """The bytes of a stretch. Raises OSError, also when there are less by now."""

@@ -446,7 +446,25 @@ class PullLane(Lane[Wanted]):
         self._by_delta = True
         if self._failure is None and arrival.size + message.length > self._size:
             raise violation("more content than was announced")
-        pieces = older.pieces(message.offset, message.length)
+        for offset, length, whole_blocks in older.parts(message.offset, message.length, arrival.size):
+            if self._failure is None:
+                self._take_stretch(arrival, older, offset, length, whole_blocks)
+        if self._failure is None:
+            self._reused += message.length
+
+    def _take_stretch(
+        self, arrival: Arrival, older: OlderVersion, offset: int, length: int, whole_blocks: bool
+    ) -> None:
+        if whole_blocks:
+            try:
+                older.clones = arrival.share_from(older.descriptor, offset, length)
+            except OSError as error:
+                self._fail_arrival(error)
+                return
+            if older.clones:
+                self._tally.advance_file(self._due[0].flight, length)
+                return
+        pieces = older.pieces(offset, length)
         while self._failure is None:
             try:
                 piece = next(pieces, None)
@@ -454,7 +472,6 @@ class PullLane(Lane[Wanted]):
                 self._fail_delta(arrival)
                 return
             if piece is None:
-                self._reused += message.length
                 return
             self._take_content(piece)
 

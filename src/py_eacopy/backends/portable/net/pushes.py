@@ -407,12 +407,14 @@ class Pushes:
     def _data(self, message: Data) -> None:
         self._write(self._piece_of(len(message.content)), message.content)
 
-    def _write(self, receiving: _Receiving, content: "messages.Buffer") -> None:
+    def _write(self, receiving: _Receiving, content: "messages.Buffer", is_there: bool = False) -> None:
         receiving.crc = zlib.crc32(content, receiving.crc)
         if receiving.error is not None or receiving.file is None:
             return
         if receiving.digest is not None:
             receiving.digest.update(content)
+        if is_there:
+            return
         try:
             receiving.file.write(content)
         except OSError as error:
@@ -429,12 +431,30 @@ class Pushes:
         if receiving.error is not None:
             return
         try:
-            for piece in older.pieces(message.offset, message.length):
-                self._write(receiving, piece)
-                if receiving.error is not None:
-                    return
+            file = receiving.file
+            for offset, length, whole_blocks in older.parts(message.offset, message.length, file.size if file else 0):
+                for piece, is_there in self._taken(receiving, older, offset, length, whole_blocks):
+                    self._write(receiving, piece, is_there)
+                    if receiving.error is not None:
+                        return
         except OSError:
             self._fail_delta(receiving)
+
+    def _taken(
+        self, receiving: _Receiving, older: OlderVersion, offset: int, length: int, whole_blocks: bool
+    ) -> Iterator[Tuple[bytes, bool]]:
+        """The pieces of a stretch of the older version, and whether they are in the new file already."""
+        file = receiving.file
+        if whole_blocks and file is not None:
+            begin = file.size
+            older.clones = file.share_from(older.descriptor, offset, length)
+            if older.clones:
+                # What is summed up is read from the clone: the other file may be written to meanwhile.
+                for piece in file.pieces(begin, length):
+                    yield piece, True
+                return
+        for piece in older.pieces(offset, length):
+            yield piece, False
 
     def _patch(self, message: PatchData) -> None:
         receiving = self._piece_of(0)

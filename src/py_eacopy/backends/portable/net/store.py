@@ -9,11 +9,12 @@ import stat
 import sys
 import zlib
 from types import TracebackType
-from typing import Callable, List, NamedTuple, Optional, Tuple, Type, Union
+from typing import Callable, Iterator, List, NamedTuple, Optional, Tuple, Type, Union
 
 from ...._errors import Operation
 from .. import system
 from ..clone import clone
+from ..delta.access import share
 from ..destination import same_file
 from ..metadata import read_attributes, write_attributes
 from ..monitor import Monitor
@@ -162,6 +163,25 @@ class TemporaryFile:
             return False
         self.size = self._end = size
         return True
+
+    def share_from(self, source: int, offset: int, length: int) -> bool:
+        """Appends whole blocks of an open file by sharing them. False where the file system cannot do that."""
+        self._monitor.operation, self._monitor.offset = Operation.CLONE, self.size
+        if not share(source, offset, self.descriptor, self.size, length):
+            return False
+        self.size += length
+        self._end = self.size
+        return True
+
+    def pieces(self, offset: int, length: int) -> Iterator[bytes]:
+        """What a stretch of it holds by now."""
+        while length:
+            self._monitor.check()
+            data = os.pread(self.descriptor, min(_BLOCK, length), offset)
+            if not data:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            yield data
+            offset, length = offset + len(data), length - len(data)
 
     def copy_from(self, source: int, size: int) -> None:
         """Copies the data of an open file that is so long."""
