@@ -156,7 +156,8 @@ Status Destination::OpenAtomic(const FileInfo& source_info) {
     if (existing_info_.type == FileType::kDirectory) return Status::FromErrno(EISDIR, Operation::kOpenDestination);
     // A device must not be replaced by a file.
     if (existing_info_.type != FileType::kRegular) {
-      return task_.replaces_links ? Status::FromErrno(EEXIST, Operation::kOpenDestination) : OpenInPlace(source_info);
+      const bool refused = task_.replaces_links && existing_info_.type != FileType::kFifo;
+      return refused ? Status::FromErrno(EEXIST, Operation::kOpenDestination) : OpenInPlace(source_info);
     }
     status = RefuseSameFile(source_info, existing_info_);
     if (!status.ok()) return status;

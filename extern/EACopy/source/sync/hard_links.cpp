@@ -2,6 +2,7 @@
 
 #include "hard_links.h"
 
+#include <cerrno>
 #include <string>
 
 #include "../tree_parts.h"
@@ -51,12 +52,14 @@ bool HardLinks::BringOther(Place& place, const char* name, const FileInfo& info,
   first.directory = &platform::Directory::Paths();
   first.name = file.name;
   first.path = file.path;
-  // In a dry run the directory may not be there.
-  const bool pinned = file.node != nullptr && file.node->has_destination;
+  // In a dry run the directory may not be there; and somebody may have moved it away.
+  bool pinned = file.node != nullptr && file.node->has_destination;
   if (pinned) {
     const Status status = PinPatiently(services_.cache, *file.node);
-    if (!status.ok()) return place.Lose(name, status);
-    first.directory = &file.node->destination;
+    pinned = status.ok();
+    if (pinned) first.directory = &file.node->destination;
+    const bool gone = status.error_number() == ENOENT || status.error_number() == ENOTDIR;
+    if (!pinned && !gone) return place.Lose(name, status);
   }
   struct Unpinner {
     DirectoryCache& cache;

@@ -125,6 +125,8 @@ class Destination:
             if stat.S_ISDIR(self._before.st_mode):
                 return
             if not stat.S_ISREG(self._before.st_mode):
+                if self._replaces_links and not stat.S_ISFIFO(self._before.st_mode):
+                    self._monitor.refuse(errno.EEXIST, _OPEN_DESTINATION)
                 raise FileExistsError  # a device must not be replaced by a file
             if same_file(source_info, self._before):
                 self._monitor.refuse(0, Operation.SAME_FILE)

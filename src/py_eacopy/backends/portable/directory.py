@@ -206,7 +206,8 @@ class DirectoryCache:
             while start is not None and start.descriptor is None:
                 missing.append(start)
                 start = start.parent
-            assert start is not None, "the root of a tree stays pinned"
+            if start is None:  # it was never there: a root stays open
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             start.pins += 1
             self._idle.pop(start, None)
         descriptor = start.descriptor

@@ -1,5 +1,6 @@
 """Files that have several names at the source get as many at the destination."""
 
+import contextlib
 import os
 import stat
 import threading
@@ -63,13 +64,15 @@ class HardLinks:
         follow: bool,
     ) -> bool:
         sync = worker.job.sync
-        directory = None
+        directory = first = None
         opened = file.directory if file.directory is not None and file.directory.identity[1] else None
         try:
-            if opened is not None:
-                directory = self._cache.pin(opened)
-            # In a dry run the directory may not be there.
-            first = look(directory, file.name) if opened is file.directory else None
+            # In a dry run the directory may not be there; and somebody may have moved it away.
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                if opened is not None:
+                    directory = self._cache.pin(opened)
+                if opened is file.directory:
+                    first = look(directory, file.name)
             target = look(place.target_directory, place.target_prefix + name) if exists else None
             if target is not None:
                 if first is not None and same_file(first, target):
