@@ -1,5 +1,6 @@
 """sync: what is copied, linked, left alone and removed, and what is refused before anything is written."""
 
+import contextlib
 import errno
 import fcntl
 import inspect
@@ -502,6 +503,37 @@ def test_specials_are_errors_and_the_rest_is_copied(place):
 # Older copies ---------------------------------------------------------------------------------------------------------
 
 
+def test_what_is_no_file_is_never_replaced_nor_written_to(place):
+    for name in ("device", "fifo", "socket"):
+        write("src/" + name, b"data")
+    os.mkdir("dst")
+    os.mkfifo("dst/fifo")
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as server:
+        server.bind("dst/socket")
+    expected = {"fifo": "INVALID_ARGUMENT", "socket": "DESTINATION_EXISTS"}
+    if os.geteuid() == 0:
+        os.mknod("dst/device", stat.S_IFCHR | 0o600, os.makedev(1, 3))
+        expected["device"] = "DESTINATION_EXISTS"
+    for options in ({}, {"compare": "hash", "hard_links": True}):
+        with pytest.raises(shutil.Error) as caught:
+            sync("src", "dst", **options)
+        assert {os.path.basename(e.filename): e.kind.name for e in caught.value.errors} == expected
+        assert stat.S_ISFIFO(os.lstat("dst/fifo").st_mode) and stat.S_ISSOCK(os.lstat("dst/socket").st_mode)
+        assert "device" not in expected or stat.S_ISCHR(os.lstat("dst/device").st_mode)
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_loop_below_what_is_not_there_is_an_error_of_its_own(place, dry_run):
+    write("src/a/b/f")
+    os.symlink("..", "src/a/b/loop")
+    with pytest.raises(shutil.Error) as caught:
+        sync("src", "dst", follow_symlinks=True, empty_dirs=False, exclude_files=["*"], dry_run=dry_run)
+    assert [(e.filename, e.errno, e.destination) for e in caught.value.errors] == [
+        ("src/a/b/loop", errno.ELOOP, "absent")
+    ]
+    assert os.path.exists("dst") != dry_run and names("dst") == ([] if dry_run else ["a", "a/b"])
+
+
 def test_files_are_linked_to_an_older_copy(place):
     make_tree("src")
     sync("src", "one")
@@ -598,6 +630,21 @@ def test_names_of_one_file_stay_names_of_one_file(place):
     assert sync("src", "dst", hard_links=True).files_linked == 1
     assert os.stat("dst/a").st_nlink == 3
     assert sync("src", "other").files_linked == 0 and os.stat("other/a").st_nlink == 1
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_names_of_one_file_stay_so_in_directories_that_are_complete(place, threads):
+    write("src/0/first", b"data")
+    for number in range(40):
+        for directory in ("src/%d" % number, "src/%d/in/deep" % number):
+            write(directory + "/own")
+            if directory != "src/0":
+                os.link("src/0/first", directory + "/name")
+    config = py_eacopy.Config(thread_count=threads)
+    report = sync("src", "dst", hard_links=True, config=config)
+    assert (report.files_copied, report.files_linked) == (81, 79)
+    assert os.stat("dst/7/in/deep/name").st_nlink == 80 and contents("dst") == contents("src")
+    assert sync("src", "dst", hard_links=True, config=config).files_skipped == 160
 
 
 def test_an_archive_keeps_owners(place):
