@@ -418,6 +418,26 @@ def test_progress_begins_and_ends(tmp_path, config):
     assert [copied for copied, _, _ in events] == sorted(copied for copied, _, _ in events)
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="loop mounts are Linux's")
+def test_a_clone_of_the_source_is_not_compared_with_it(mounts, config, monkeypatch):
+    """However young the reference is: nothing of it is in there."""
+    from py_eacopy.backends.portable import destination
+
+    cloning = pathlib.Path(mounts.shared("xfs"))
+    compared = []
+    real = destination.compare_data
+    monkeypatch.setattr(destination, "compare_data", lambda *arguments: compared.append(1) or real(*arguments))
+    old = noise(3 * MEGA)
+    (cloning / "old").write_bytes(old)
+    (cloning / "new").write_bytes(old[:MEGA] + b"x" + old[MEGA:])
+    report = py_eacopy.delta_copy(cloning / "new", cloning / "copy", cloning / "old", config=config)
+    assert report.methods == {"clone": 1} and report.bytes_read == 0 and compared == []
+    assert (cloning / "copy").read_bytes() == (cloning / "new").read_bytes()
+    verifying = config.evolve(verify=True)
+    py_eacopy.delta_copy(cloning / "new", cloning / "copy", cloning / "old", config=verifying)
+    assert len(compared) == (config.backend == "portable")
+
+
 # Bad patches ---------------------------------------------------------------------------------------------------------
 
 

@@ -82,7 +82,10 @@ Status Filler::Run() {
   if (!status.ok()) return status;
   result_.size = std::min(cut_off ? reached : size, now.size);
   result_.read = matcher.bytes_read();
-  status = platform::Truncate(request_.destination, result_.size);
+  // XFS flushes on closing what was truncated, even to the size that it had.
+  status = platform::GetInfo(request_.destination, &now);
+  if (!status.ok()) return status;
+  if (now.size != result_.size) status = platform::Truncate(request_.destination, result_.size);
   if (status.ok() && !request_.in_place) status = request_.reference.CheckUnchanged();
   return status;
 }

@@ -235,9 +235,14 @@ class Destination:
 
     # The end ---------------------------------------------------------------------------------------------------
 
-    def commit(self, source: int, source_info: os.stat_result) -> None:
-        """All is written: gives it its metadata and its name, and closes it."""
+    def commit(self, source: int, source_info: os.stat_result, verify: Optional[bool] = None) -> None:
+        """All is written: gives it its metadata and its name, and closes it.
+
+        Args:
+            verify: compare it with the source first; None: as the options say.
+        """
         options, monitor = self._options, self._monitor
+        verify = options.verify if verify is None else verify
         regular = self.existing is None or stat.S_ISREG(self.existing.st_mode)
         level, info = options.metadata, source_info
         if level == "none" and self._created and self._before is not None:
@@ -248,8 +253,11 @@ class Destination:
             level = "none"
         if level != "none" and system.METADATA_BY_DESCRIPTOR:
             copy_metadata(source, info, self.descriptor, level, monitor)
-        if regular and (options.fsync or options.verify):
-            self._make_sure(source)
+        if regular and options.fsync:
+            monitor.operation = Operation.SYNC
+            system.sync(self.descriptor)
+        if regular and verify:
+            compare_data(source, self.descriptor, monitor)
         descriptor, self.descriptor = self.descriptor, -1
         monitor.operation = Operation.CLOSE
         os.close(descriptor)  # network file systems tell here what they could not write
@@ -265,13 +273,6 @@ class Destination:
         if self._syncs_directory and regular:
             self._sync_directory()
         self._created = self._touched = False  # it is the user's now
-
-    def _make_sure(self, source: int) -> None:
-        if self._options.fsync:
-            self._monitor.operation = Operation.SYNC
-            system.sync(self.descriptor)
-        if self._options.verify:
-            compare_data(source, self.descriptor, self._monitor)
 
     def _sync_directory(self) -> None:
         if system.WINDOWS:

@@ -131,7 +131,9 @@ class DeltaWriter:
         self._flush()
         # A source that shrank ends where it ends now; zeros must not stand in for what was cut off.
         self.size = min(reached, os.fstat(self._source).st_size)
-        set_size(self._target, self.size, monitor)
+        # XFS flushes on closing what was truncated, even to the size that it had.
+        if os.fstat(self._target).st_size != self.size:
+            set_size(self._target, self.size, monitor)
         self.read = matcher.bytes_read
         if not self._in_place:
             self._reference.check_unchanged(monitor)

@@ -133,7 +133,8 @@ class DeltaJob(Monitor):
             writer = DeltaWriter(source, info, reference, destination.descriptor, in_place, options, self)
             destination.touch()
             writer.fill()
-            destination.commit(source, info)
+            # A clone of the source has nothing of the reference.
+            destination.commit(source, info, self._options.verify if writer.cloned else options.verify)
         self._done = CopyReport(
             bytes_copied=writer.size,
             bytes_reused=writer.reused,
