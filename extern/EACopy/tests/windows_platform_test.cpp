@@ -145,7 +145,7 @@ struct Copy {
     auto scratch = std::make_unique<Scratch>();
     const DataRequest request{source, source_info, destination, nullptr, options, 4, *scratch, monitor};
     status = CopyData(request, &method, &size);
-    if (status.ok()) status = CompareData(source, destination, *scratch, monitor);
+    if (status.ok()) status = CompareData(source, destination, true, *scratch, monitor);
     return status;
   }
   Options options;
@@ -725,11 +725,11 @@ TEST(ADifferenceIsFound) {
   REQUIRE(OpenExisting(place.directory(), "shorter", true, &shorter).ok());
   auto scratch = std::make_unique<Scratch>();
   CountingMonitor monitor;
-  Status status = CompareData(a, b, *scratch, monitor);
+  Status status = CompareData(a, b, true, *scratch, monitor);
   CHECK(status.operation() == Operation::kVerify);
   CHECK_EQUAL(status.error_number(), 0);
   CHECK_EQUAL(status.offset(), 2222222u);
-  status = CompareData(a, shorter, *scratch, monitor);
+  status = CompareData(a, shorter, true, *scratch, monitor);
   CHECK(status.operation() == Operation::kVerify);
   CHECK_EQUAL(status.offset(), 2000000u);
 }

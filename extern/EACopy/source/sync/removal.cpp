@@ -28,13 +28,15 @@ class TreeRemoval {
   TreeRemoval(SyncServices& services, Worker& worker) : services_(services), job_(services.job), worker_(worker) {}
 
   bool Run(const Directory& parent, const char* name, const std::string& path, const std::string& where) {
-    if (!Enter(parent, name, path, where)) return false;
+    bool gone = false;
+    if (!Enter(parent, name, path, where, &gone)) return gone;
     for (;;) {
       Level& level = levels_.back();
       if (!level.directories.empty() && !job_.cancelled()) {
         const std::string inner = std::move(level.directories.back());
         level.directories.pop_back();
-        if (!Enter(level.directory, inner.c_str(), Join(level.path, inner.c_str()), level.where + inner + '/')) {
+        const std::string inner_path = Join(level.path, inner.c_str());
+        if (!Enter(level.directory, inner.c_str(), inner_path, level.where + inner + '/', &gone) && !gone) {
           level.kept = true;
         }
         continue;
@@ -43,8 +45,7 @@ class TreeRemoval {
       Level& above = levels_[levels_.size() - 2];
       const Status status = Return(level.directory, &above);
       if (!status.ok()) return Fail(status, above.path);
-      const bool gone = Leave(above.directory);
-      if (!gone) levels_.back().kept = true;
+      if (!Leave(above.directory)) levels_.back().kept = true;
     }
   }
 
@@ -72,13 +73,15 @@ class TreeRemoval {
     bool kept = false;  // something in it stays
   };
 
-  // Opens a directory that is to go, and removes the files in it. False: it stays.
-  bool Enter(const Directory& parent, const char* name, const std::string& path, const std::string& where) {
+  // Opens a directory that is to go, and removes the files in it. False: it stays, or is *gone already.
+  bool Enter(const Directory& parent, const char* name, const std::string& path, const std::string& where, bool* gone) {
     Level level;
     FileInfo info;
     Listing listing;
     Status status =
         Patiently(services_.cache, [&] { return platform::OpenDirectory(parent, name, false, &level.directory); });
+    *gone = status.error_number() == ENOENT;
+    if (*gone) return false;
     if (status.ok()) status = platform::GetInfo(level.directory, &info);
     // The source itself, mounted here.
     if (status.ok() && services_.protected_directories.Has(info.id))

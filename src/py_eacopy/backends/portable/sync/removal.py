@@ -2,7 +2,7 @@
 
 import errno
 import os
-from typing import List, Optional
+from typing import List, Optional, Union
 
 from ...._errors import DestinationState, Operation
 from .. import system, temporary
@@ -60,8 +60,8 @@ def remove_directory(worker: SyncWorker, parent: Directory, name: str, path: str
     """
     cache = worker.job.cache
     root = _enter(worker, parent, name, path, where)
-    if root is None:
-        return False
+    if not isinstance(root, _Level):
+        return root
     levels = [root]
     while True:
         level = levels[-1]
@@ -69,10 +69,10 @@ def remove_directory(worker: SyncWorker, parent: Directory, name: str, path: str
             inner = level.directories.pop()
             inside = level.where + inner + "/"
             below = _enter(worker, level.directory, inner, os.path.join(level.path, inner), inside)
-            if below is None:
-                level.kept = True
-            else:
+            if isinstance(below, _Level):
                 levels.append(below)
+            else:
+                level.kept |= not below
             continue
         levels.pop()
         cache.discard(level.directory)
@@ -83,16 +83,17 @@ def remove_directory(worker: SyncWorker, parent: Directory, name: str, path: str
         levels[-1].kept |= not gone
 
 
-def _enter(worker: SyncWorker, parent: Directory, name: str, path: str, where: str) -> Optional[_Level]:
-    """Opens a directory that is to go, and removes the files in it. None: it stays."""
+def _enter(worker: SyncWorker, parent: Directory, name: str, path: str, where: str) -> Union[_Level, bool]:
+    """Opens a directory that is to go, and removes the files in it. False: it stays; True: it is gone already."""
     job, cache = worker.job, worker.job.cache
     worker.operation = _REMOVE
     try:
         directory, info = cache.open(parent, name, follow=False)
         make_writable(worker, directory, info)
+    except FileNotFoundError:
+        return True
     except OSError as error:
-        _failed(worker, error, path)
-        return None
+        return _failed(worker, error, path)
     try:
         if directory.identity in job.protected and directory.identity[1]:
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))  # the source itself, mounted here
@@ -116,10 +117,9 @@ def _enter(worker: SyncWorker, parent: Directory, name: str, path: str, where: s
                 inner_path = os.path.join(path, inner)
                 level.kept |= not remove_file(worker, directory.descriptor, directory.prefix + inner, inner_path)
     except OSError as error:
-        _failed(worker, error, path)
         cache.unpin(directory)
         cache.discard(directory)
-        return None
+        return _failed(worker, error, path)
     cache.unpin(directory)
     return level
 
