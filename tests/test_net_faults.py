@@ -521,8 +521,8 @@ def test_a_wire_that_is_cut_anywhere_leaves_nothing_half(pair, share, tmp_path, 
             served.pull("share/there", tmp_path / f"copy {number}", port=port, thread_count=1, timeout=10.0)
 
     place = share if push else tmp_path
-    # A history would let later copies be linked; each is to be sent in full.
-    with pair.serving(share, mode=mode, link_mode="never") as served:
+    # A history would let later copies be linked, or made from an older version; each is to be sent in full.
+    with pair.serving(share, mode=mode, link_mode="never", delta=False) as served:
         with Relay(served.port) as wire:
             copy(served, "whole", wire.port)
             length = len(wire.recorded(direction))

@@ -9,6 +9,8 @@ namespace eacopy {
 
 // A fresh name.
 std::string TemporaryName();
+// How often who clears up may take away what cannot be locked, a link, before it has its name: chance must not do that.
+constexpr int kTemporaryTries = 100;
 // Whether a name is one of those.
 bool IsTemporaryName(std::string_view name);
 

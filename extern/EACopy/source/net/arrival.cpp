@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <exception>
 #include <memory>
 #include <string>
 #include <utility>
@@ -15,6 +16,8 @@ namespace net {
 namespace {
 
 constexpr size_t kPiece = 256 * 1024;
+// What is larger is worth a thread that writes it.
+constexpr uint64_t kLarge = 8u << 20;
 
 }  // namespace
 
@@ -31,6 +34,7 @@ void Arrival::Sum(std::string_view bytes) {
 // What is summed up is read from the clone: the other file may be written to meanwhile.
 bool Arrival::Share(const platform::Handle& source, uint64_t offset, uint64_t length,
                     const std::atomic<bool>& stopping) {
+  Settle();
   if (!status_.ok() || file_.size() != size_) return false;
   bool shared = false;
   Fail(file_.Share(source, offset, length, &shared));
@@ -54,7 +58,18 @@ bool Arrival::Share(const platform::Handle& source, uint64_t offset, uint64_t le
 
 void Arrival::Write(std::string_view bytes) {
   Sum(bytes);
-  if (status_.ok()) Fail(file_.Write(bytes));
+  if (!status_.ok()) return;
+  if (behind_) {
+    behind_->Write(bytes);
+    return;
+  }
+  Fail(file_.Write(bytes));
+  if (!status_.ok() || size_ < kLarge) return;
+  try {
+    behind_ = std::make_unique<WriteBehind>(file_);
+  } catch (const std::exception&) {
+    // Without a thread, or the memory, it goes on as it began.
+  }
 }
 
 void Arrival::Hole(uint64_t length) {
@@ -69,7 +84,12 @@ void Arrival::Hole(uint64_t length) {
       left -= some;
     }
   }
+  Settle();
   if (status_.ok()) Fail(file_.Hole(length));
+}
+
+void Arrival::Settle() {
+  if (behind_) Fail(behind_->Flush());
 }
 
 Md5Digest Arrival::md5() { return with_md5_ ? md5_.Finish() : Md5Digest{}; }
@@ -77,10 +97,13 @@ Md5Digest Arrival::md5() { return with_md5_ ? md5_.Finish() : Md5Digest{}; }
 void Arrival::Fail(const Status& status) {
   if (!status_.ok() || status.ok()) return;
   status_ = status;
+  behind_.reset();
   file_.Discard();  // the room may be needed
 }
 
 Status Arrival::Finish(std::string_view name, const NewMetadata& metadata, bool verify) {
+  Settle();
+  behind_.reset();
   if (status_.ok() && verify) Fail(file_.Verify(crc_));
   if (status_.ok()) Fail(file_.Finish(std::string(name).c_str(), metadata));
   return status_;

@@ -3,12 +3,14 @@
 #define EACOPY_SOURCE_NET_ARRIVAL_H_
 
 #include <cstdint>
+#include <memory>
 #include <string_view>
 
 #include "digest.h"
 #include "eacopy/status.h"
 #include "open_directories.h"
 #include "store.h"
+#include "write_behind.h"
 
 namespace eacopy {
 namespace net {
@@ -38,8 +40,11 @@ class Arrival {
 
  private:
   void Sum(std::string_view bytes);
+  // All that was written is in the file, which may be used directly then.
+  void Settle();
 
   TemporaryFile file_;
+  std::unique_ptr<WriteBehind> behind_;  // once it is known that the file is large
   Status status_;
   uint64_t size_ = 0;
   uint32_t crc_ = 0;

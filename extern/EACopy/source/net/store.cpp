@@ -31,8 +31,6 @@ using platform::Uninterrupted;
 
 namespace {
 
-constexpr int kTries = 10;
-
 struct timespec ToTimespec(int64_t nanoseconds) {
   const platform::Timestamp timestamp = FromNanoseconds(nanoseconds);
   struct timespec time;
@@ -208,7 +206,7 @@ Status StoreSymlink(const platform::Directory& parent, const char* name, const s
   std::string made = name;
   for (int tries = 0;; ++tries) {
     Status status = platform::MakeSymlink(target, parent, made.c_str(), false);
-    if (status.error_number() == EEXIST && tries < kTries) {
+    if (status.error_number() == EEXIST && tries < kTemporaryTries) {
       std::string there;
       if (platform::ReadLink(parent, name, &there).ok() && there == target) {
         *same = true;
@@ -227,7 +225,7 @@ Status StoreSymlink(const platform::Directory& parent, const char* name, const s
     status = platform::Rename(parent, made.c_str(), name);
     if (status.ok()) break;
     // Links cannot be locked: who clears up took it for left behind.
-    if (status.error_number() == ENOENT && tries < kTries) continue;
+    if (status.error_number() == ENOENT && tries < kTemporaryTries) continue;
     platform::RemoveFile(parent, made.c_str());
     return status;
   }

@@ -19,8 +19,6 @@ using platform::Handle;
 
 namespace {
 
-constexpr int kRenames = 10;
-
 // Counts nothing: what it watches is one step of something that is counted.
 class QuietMonitor : public FileMonitor {
  public:
@@ -162,14 +160,14 @@ Status MakeSymlink(Place& place, const char* name, bool replace) {
     task.archivist = place.services.archivist();
     bool into_directory = false;
     Status status = CopySymlink(task, place.services.job.options(), &into_directory);
-    if (status.error_number() == EEXIST && tries < kRenames) {
+    if (status.error_number() == EEXIST && tries < kTemporaryTries) {
       replace = true;
       continue;
     }
     if (!status.ok() || !replace) return status;
     status = RenameOver(place, made, target);
     // Somebody who clears up took it for left behind.
-    if (status.error_number() == ENOENT && tries < kRenames) continue;
+    if (status.error_number() == ENOENT && tries < kTemporaryTries) continue;
     if (!status.ok()) (void)platform::RemoveFile(*place.target, made.c_str());
     return status;
   }
@@ -306,7 +304,7 @@ bool Clear(Place& place, const char* name) {
 Status MakeLink(Place& place, const char* name, const OlderFile& older, bool replace, bool* made) {
   *made = false;
   const char* target = place.TargetName(name);
-  for (int tries = 0; tries < kRenames; ++tries) {
+  for (int tries = 0; tries < kTemporaryTries; ++tries) {
     const std::string link = replace ? place.Beside(TemporaryName()) : target;
     Status status = platform::MakeHardLink(*older.directory, older.name.c_str(), *place.target, link.c_str());
     if (status.error_number() == EEXIST) {

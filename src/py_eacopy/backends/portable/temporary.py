@@ -11,6 +11,9 @@ from . import system
 if sys.platform != "win32":
     import fcntl
 
+#: How often who clears up may take away what cannot be locked, a link, before it has its name: chance must not do that.
+TRIES = 100
+
 _NAME = re.compile(r"\.eacopy-[0-9a-f]{16}\.tmp")
 
 

@@ -17,11 +17,10 @@ from ..destination import exists
 from ..directory import Directory
 from ..failure import CopyFailure
 from ..metadata import Attributes, set_metadata, write_attributes
-from ..temporary import claim, make_name
+from ..temporary import TRIES, claim, make_name
 from .store import remove_dead_files_in
 from .tally import Tally
 
-_TRIES = 10
 _PIECE = 256 * 1024
 _OPEN, _MAKE = Operation.OPEN_DESTINATION, Operation.MAKE_DIRECTORY
 
@@ -373,7 +372,7 @@ class Arrival:
         before = self.look()
         if before is not None and stat.S_ISDIR(before.st_mode):
             raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
-        for tries in reversed(range(_TRIES)):
+        for tries in reversed(range(TRIES)):
             try:
                 self._make_temporary_link(target, metadata)
                 self._rename()

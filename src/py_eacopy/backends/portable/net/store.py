@@ -18,11 +18,10 @@ from ..delta.access import share
 from ..destination import same_file
 from ..metadata import read_attributes, write_attributes
 from ..monitor import Monitor
-from ..temporary import claim, is_temporary, remove_if_dead
+from ..temporary import TRIES, claim, is_temporary, remove_if_dead
 from .messages import MODE_UNKNOWN
 from .open_directories import OpenDirectory, is_regular, patiently
 
-_TRIES = 10
 _DEEPEST = 256
 _BLOCK = 256 * 1024
 _names = random.Random(os.urandom(16))
@@ -285,7 +284,7 @@ def store_symlink(
     where = directory.descriptor
     monitor.operation = Operation.MAKE_LINK
     made = name
-    for tries in reversed(range(_TRIES)):
+    for tries in reversed(range(TRIES)):
         monitor.operation = Operation.MAKE_LINK
         try:
             os.symlink(target, made, dir_fd=where)

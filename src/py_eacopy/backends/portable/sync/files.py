@@ -19,7 +19,6 @@ from .removal import remove_directory
 from .worker import SyncWorker, look
 
 _BLOCK = 1 << 20
-_RENAMES = 10
 
 
 def bring_file(worker: SyncWorker, place: SyncPlace, name: str, exists: bool, follow: bool = False) -> bool:
@@ -259,7 +258,7 @@ def make_link(worker: SyncWorker, place: SyncPlace, name: str, older: OlderFile,
     """Makes a file another name of an older one. False, and nothing is changed, where that cannot be."""
     worker.operation = Operation.MAKE_LINK
     final = place.target_prefix + name
-    for _ in range(_RENAMES):
+    for _ in range(temporary.TRIES):
         made = place.beside(name, temporary.make_name()) if replace else final
         try:
             os.link(
@@ -339,7 +338,7 @@ def _reads(place: SyncPlace, name: str) -> str:
 def _make_symlink(worker: SyncWorker, place: SyncPlace, name: str, replace: bool) -> None:
     """Raises CopyFailure, OSError."""
     source, final = place.source_prefix + name, place.target_prefix + name
-    for tries in reversed(range(_RENAMES)):
+    for tries in reversed(range(temporary.TRIES)):
         made = place.beside(name, temporary.make_name()) if replace else final
         try:
             worker.copier.copy_link(place.source_directory, source, place.target_directory, made)
