@@ -9,6 +9,7 @@
 
 #include "check.h"
 #include "files.h"
+#include "net/arrival.h"
 #include "net/digest.h"
 #include "net/store.h"
 #include "temporary.h"
@@ -139,6 +140,56 @@ TEST(AFullDiskIsToldWithItsNumbers) {
     Status status = file.Write(std::string(4000, 'x'));
     CHECK(status.kind() == Kind::kFileTooLarge);
   });
+  CHECK(test::Names(folder.path()).empty());
+}
+
+TEST(ALargeFileIsWrittenBehindItsReception) {
+  Folder folder;
+  Arrival arrival(Opened(folder.path()), 0600, false);
+  std::string all;
+  const std::string piece(333333, 'p');
+  auto write = [&](const std::string& bytes) {
+    arrival.Write(bytes);
+    all += bytes;
+  };
+  while (all.size() < (12u << 20)) write(piece + std::to_string(all.size()));
+  arrival.Hole(3 << 20);
+  all += std::string(3 << 20, '\0');
+  while (all.size() < (20u << 20)) write(std::to_string(all.size()) + piece);
+  arrival.Hole(1);
+  all += '\0';
+  CHECK_EQUAL(arrival.size(), all.size());
+  REQUIRE(arrival.Finish("large", Metadata(0640, 7), true).ok());
+  CHECK(Read(folder / "large") == all);
+  CHECK_EQUAL(test::Names(folder.path()).size(), 1u);
+}
+
+TEST(ALargeFileThatFailsFarBehindIsToldAtItsEnd) {
+  Folder folder;
+  test::InChild([&] {
+    struct rlimit limit = {};
+    limit.rlim_cur = limit.rlim_max = 15u << 20;
+    ::signal(SIGXFSZ, SIG_IGN);
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    Arrival arrival(Opened(folder.path()), 0600, false);
+    const std::string piece(1 << 20, 'p');
+    for (int i = 0; i < 30; ++i) arrival.Write(piece);
+    arrival.Hole(5);
+    CHECK_EQUAL(arrival.size(), (30u << 20) + 5);
+    const Status status = arrival.Finish("large", Metadata(0640, 7), true);
+    CHECK(status.kind() == Kind::kFileTooLarge);
+  });
+  CHECK(test::Names(folder.path()).empty());
+}
+
+TEST(ALargeFileThatIsGivenUpLeavesNothing) {
+  Folder folder;
+  {
+    Arrival arrival(Opened(folder.path()), 0600, false);
+    const std::string piece(1 << 20, 'p');
+    for (int i = 0; i < 20; ++i) arrival.Write(piece);
+    CHECK_EQUAL(Unfinished(folder.path()), 1u);
+  }
   CHECK(test::Names(folder.path()).empty());
 }
 
