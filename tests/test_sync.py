@@ -615,6 +615,27 @@ def test_a_damaged_database_is_of_no_consequence(place):
     assert read("db").startswith(b"eacopydb003\0")
 
 
+def test_a_database_that_is_no_file_is_refused_before_anything_is_written(place):
+    write("src/f")
+    os.mkdir("directory")
+    os.mkfifo("fifo")
+    for name, number in (("directory", errno.EISDIR), ("fifo", errno.EINVAL)):
+        with pytest.raises(py_eacopy.EACopyError) as caught:
+            sync("src", "dst", link_database=name)
+        assert (caught.value.errno, caught.value.filename) == (number, name)
+        assert not os.path.exists("dst")
+    assert stat.S_ISFIFO(os.lstat("fifo").st_mode)
+
+
+def test_a_database_that_cannot_be_saved_is_an_error_beside_what_was_done(place):
+    write("src/f")
+    with pytest.raises(shutil.Error) as caught:
+        sync("src", "dst", link_database="missing/db")
+    (error,) = caught.value.errors
+    assert (error.errno, error.kind.name, error.filename2) == (errno.ENOENT, "FILE_NOT_FOUND", "missing/db")
+    assert read("dst/f") == b"x"
+
+
 def test_names_of_one_file_stay_names_of_one_file(place):
     write("src/a", b"data")
     os.mkdir("src/d")

@@ -41,7 +41,9 @@ Status LoadLinkDatabase(const std::string& path, const Shares& shares, History* 
   Status status = platform::OpenSource(platform::Directory::Paths(), path.c_str(), true, &handle, &info);
   if (!status.ok()) return status.error_number() == ENOENT ? Status() : status;
   handle.Close();
-  if (info.type != platform::FileType::kRegular) return Status::FromErrno(EINVAL, Operation::kSpecialFile);
+  if (info.type != platform::FileType::kRegular) {
+    return Status::FromErrno(info.type == platform::FileType::kDirectory ? EISDIR : EINVAL, Operation::kSpecialFile);
+  }
   std::unique_ptr<std::FILE, CloseFile> file(std::fopen(path.c_str(), "rbe"));
   if (!file) return Status::FromErrno(errno, Operation::kOpenSource);
   auto read = [&](char* data, size_t size) { return std::fread(data, 1, size, file.get()) == size; };

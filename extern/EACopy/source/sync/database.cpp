@@ -93,7 +93,8 @@ void Database::Add(const std::string& where, const platform::FileInfo& info, con
 
 Status Database::Save() {
   if (history_->changes() == changes_) return Status();
-  return net::SaveLinkDatabase(path_, shares_, history_.get(), true, nullptr);
+  const Status status = net::SaveLinkDatabase(path_, shares_, history_.get(), true, nullptr);
+  return status.ok() ? status : Status::FromErrno(status.error_number(), Operation::kWrite);
 }
 
 std::string Database::Key(const std::string& where) const { return by_name_ ? BaseName(where.c_str()) : where; }

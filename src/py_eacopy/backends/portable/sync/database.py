@@ -27,6 +27,8 @@ class Database:
         self._by_name = by_name
         self._history = History(_FILES)
         try:
+            if os.path.exists(self._path) and not os.path.isfile(self._path):
+                raise OSError(errno.EISDIR if os.path.isdir(self._path) else errno.EINVAL, "it is no regular file")
             self._shares = Shares({})
             link_database.load(self._path, self._shares, self._history)
         except OSError as error:
