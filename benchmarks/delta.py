@@ -119,12 +119,15 @@ def server(folder: Path, config: py_eacopy.Config, runs: int) -> None:
         address, module = f"eacopy://127.0.0.1:{port}/data/copy", f"rsync://127.0.0.1:{rsync_port}/data/copy"
 
         def push(level: Union[int, str], **options: Any) -> Contestant:
+            options.setdefault("delta", True)  # "auto" makes none on one machine
             return lambda: _wire(
                 py_eacopy.copy_with_server(new, address, compression_level=level, config=config, **options)
             )
 
         def pull(level: Union[int, str]) -> Contestant:
-            return lambda: _wire(py_eacopy.copy_with_server(address, here, compression_level=level, config=config))
+            return lambda: _wire(
+                py_eacopy.copy_with_server(address, here, compression_level=level, delta=True, config=config)
+            )
 
         def rsync(source: str, target: str) -> Contestant:
             return lambda: _rsync("-z", "--no-whole-file", source, target)

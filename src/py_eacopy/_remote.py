@@ -68,11 +68,12 @@ def copy_with_server(
         ignore: as for :func:`copytree`, when a tree is pushed: called in this thread as ``ignore(directory, names)``.
             A pull copies all.
         delta: whether only what differs from an older version goes over the wire, when the receiver has one at the
-            path. "auto" does that for files from 256 KiB on, where both sides can; True for smaller ones too, and it is
-            an error that one side cannot; False never does.
-        reference: an older version of the one file that is copied, on this machine. Of a push: when the server has the
-            same at the path, what is sent is a patch, which is smaller still. Of a pull: it takes the place of what the
-            destination has.
+            path, or a server remembers one of that name. "auto" does that for files from 256 KiB on, where both sides
+            can, and the server is not on this machine, where sending is faster; True for smaller ones too, and it is an
+            error that one side cannot; False never does.
+        reference: an older version of the one file that is copied, on this machine. When the server has the same at
+            the path, or remembers it, what is sent is a patch, which is smaller still. Of a pull: it takes the place of
+            what the destination has.
         config: default is the active one. Its ``thread_count`` limits the connections.
         control: cancels and watches the copy from another thread.
 

@@ -82,8 +82,11 @@ class Served:
         client: the backend of the clients.
     """
 
-    def __init__(self, server: Any, client: str, token: Optional[str]) -> None:
+    def __init__(
+        self, server: Any, client: str, token: Optional[str], defaults: Optional[Dict[str, Any]] = None
+    ) -> None:
         self.server, self.client, self.token, self.port = server, client, token, server.port
+        self._defaults = defaults or {}
 
     def url(self, path: Any, port: Optional[int] = None) -> str:
         from urllib.parse import quote
@@ -103,6 +106,7 @@ class Served:
 
     def _copy(self, source: Any, destination: Any, options: Dict[str, Any]) -> CopyReport:
         mine = {name: options.pop(name) for name in list(options) if name in _SETTINGS}
+        options = dict(self._defaults, **options)
         options.setdefault("token", self.token)
         return py_eacopy.copy_with_server(source, destination, config=self.config(**mine), **options)
 
@@ -111,17 +115,17 @@ _SETTINGS = [name for name in Config().__init__.__code__.co_varnames if name not
 
 
 class Pair:
-    """The backends of a client and a server."""
+    """The backends of a client and a server, and what copies are told if nothing else is."""
 
-    def __init__(self, client: str, server: str) -> None:
-        self.client, self.server = client, server
+    def __init__(self, client: str, server: str, **defaults: Any) -> None:
+        self.client, self.server, self.defaults = client, server, defaults
 
     @contextlib.contextmanager
     def serving(self, shares: Any, *, mode: str = "open", **options: Any) -> Iterator[Served]:
         """A server in this process; its shares are names and directories, or one directory for "share"."""
         options = dict({"port": 0, "shares": as_shares(shares)}, **dict(MODES[mode], **options))
         with EACopyServer(config=Config(backend=self.server), **options) as server:
-            yield Served(server, self.client, options.get("token"))
+            yield Served(server, self.client, options.get("token"), self.defaults)
 
     @contextlib.contextmanager
     def process(self, shares: Any, *, mode: str = "open", **options: Any) -> Iterator["ServerProcess"]:

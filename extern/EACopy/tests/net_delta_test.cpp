@@ -56,18 +56,16 @@ TEST(WhatTheServerHasIsNotPushed) {
   if (!net::ZstdAvailable()) SKIP("there is no zstd here");
   Service service;
   const std::string old = Noise(1000000);
-  for (const DeltaMode mode : {DeltaMode::kAuto, DeltaMode::kAlways}) {
-    for (const int level : {0, 3}) {
-      service.remote().delta = mode;
-      service.remote().level = level;
-      for (const Version& version : Versions(old)) {
-        Write(service.Shared("file"), old);
-        SetTimes(service.Shared("file"), 1, 1);
-        Write(service.Here("file"), version.content);
-        const JobResult result = service.Push("file", "file", false);
-        CheckDelta(version, result, service.Shared("file"), result.counters.bytes_sent);
-        if (version.content == old) CHECK_EQUAL(result.counters.bytes_reused, old.size());
-      }
+  service.remote().delta = DeltaMode::kAlways;
+  for (const int level : {0, 3}) {
+    service.remote().level = level;
+    for (const Version& version : Versions(old)) {
+      Write(service.Shared("file"), old);
+      SetTimes(service.Shared("file"), 1, 1);
+      Write(service.Here("file"), version.content);
+      const JobResult result = service.Push("file", "file", false);
+      CheckDelta(version, result, service.Shared("file"), result.counters.bytes_sent);
+      if (version.content == old) CHECK_EQUAL(result.counters.bytes_reused, old.size());
     }
   }
 }
@@ -75,7 +73,7 @@ TEST(WhatTheServerHasIsNotPushed) {
 TEST(WhatIsHereIsNotPulled) {
   if (!net::ZstdAvailable()) SKIP("there is no zstd here");
   Service service;
-  service.remote().delta = DeltaMode::kAuto;
+  service.remote().delta = DeltaMode::kAlways;
   const std::string old = Noise(1000000);
   for (const bool reference : {false, true}) {
     Write(service.Here("older"), old);
@@ -94,7 +92,7 @@ TEST(WhatIsHereIsNotPulled) {
 TEST(APatchOfWhatBothHaveIsPushed) {
   if (!net::ZstdAvailable()) SKIP("there is no zstd here");
   Service service;
-  service.remote().delta = DeltaMode::kAuto;
+  service.remote().delta = DeltaMode::kAlways;
   const std::string old = Noise(1000000);
   Write(service.Here("older"), old);
   service.remote().reference = service.Here("older");
@@ -122,7 +120,7 @@ TEST(APatchOfWhatBothHaveIsPushed) {
 TEST(TreesOfLargeFilesGoAsDeltas) {
   if (!net::ZstdAvailable()) SKIP("there is no zstd here");
   Service service;
-  service.remote().delta = DeltaMode::kAuto;
+  service.remote().delta = DeltaMode::kAlways;
   for (const char* tree : {"tree", "back"}) MakeFolder(service.Here(tree));
   MakeFolder(service.Shared("tree"));
   for (int i = 0; i < 70; ++i) {  // more than the server holds open at a time
@@ -148,7 +146,7 @@ TEST(TreesOfLargeFilesGoAsDeltas) {
 TEST(HolesStayHolesInADelta) {
   if (!net::ZstdAvailable()) SKIP("there is no zstd here");
   Service service;
-  service.remote().delta = DeltaMode::kAuto;
+  service.remote().delta = DeltaMode::kAlways;
   const std::string data = Noise(400000);
   for (const std::string& path : {service.Here("file"), service.Shared("file")}) {
     Write(path, data);

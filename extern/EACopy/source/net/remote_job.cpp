@@ -22,6 +22,8 @@ using std::chrono::milliseconds;
 namespace {
 
 constexpr size_t kMaxGreeting = 4096;
+// A server at a loopback address that answers sooner is on this machine, and no tunnel to another.
+constexpr std::chrono::milliseconds kNear{1};
 constexpr uint32_t kCapabilities = kCapabilityModes | kCapabilitySymlinks | kCapabilityAttributes;
 
 Status NoServer(int error_number = EPROTO) { return Status::Of(Kind::kNetwork, Operation::kConnect, error_number); }
@@ -266,7 +268,9 @@ Status RemoteJob::SetUpExtended(Session* session, uint32_t index, std::string tr
   EncodeHello(&sent, hello);
   transcript += sent;
   channel.messages() += sent;
+  const auto asked = std::chrono::steady_clock::now();
   Status status = receive(MessageType::kWelcome);
+  const auto answered = std::chrono::steady_clock::now() - asked;
   if (!status.ok()) return status;
   Hello welcome;
   if (!DecodeWelcome(message.payload, &welcome)) return Violation();
@@ -277,6 +281,9 @@ Status RemoteJob::SetUpExtended(Session* session, uint32_t index, std::string tr
   transcript.append(message.payload.data() - kMessageHeader, message.payload.size() + kMessageHeader);
   session->capabilities = welcome.capabilities & hello.capabilities;
   if ((session->capabilities & kCapabilityZstd) == 0) session->capabilities &= ~uint32_t{kCapabilityDelta};
+  const bool unasked = remote.delta == DeltaMode::kAuto && remote.reference.empty();
+  if (unasked && channel.socket().PeerIsLoopback() && answered < kNear)
+    session->capabilities &= ~uint32_t{kCapabilityDelta};
   if ((session->capabilities & kCapabilityDelta) == 0) session->capabilities &= ~uint32_t{kCapabilityPatches};
   session->advised = welcome.connections;
 

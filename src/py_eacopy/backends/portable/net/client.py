@@ -7,10 +7,11 @@ import os
 import stat
 import struct
 import threading
+import time
 from typing import Callable, List, Optional, Union
 
 from ...._errors import ErrorKind, Operation
-from ...._job import DELTA_NEVER, Remote
+from ...._job import DELTA_AUTO, DELTA_NEVER, Remote
 from .. import system
 from ..failure import CopyFailure
 from ..monitor import Monitor
@@ -29,6 +30,8 @@ _REPORT_MAXIMUM = 1 << 20  # characters
 _LAST_SILENCE = 1.0
 _NO_SECRET = bytes(messages.SECRET_SIZE)
 _LOOPBACK = ("127.", "::1", "::ffff:127.")
+#: A server at such an address that answers within so many seconds is on this machine, and no tunnel to another.
+_NEAR = 0.001
 
 
 class Session:
@@ -272,11 +275,16 @@ class Connector:
         """
         own = _capabilities(self._remote.delta != DELTA_NEVER)
         hello = messages.Hello(messages.VERSION, own, os.urandom(messages.NONCE_SIZE))
+        asked = time.perf_counter()
         welcome = session.ask(hello)
+        answered = time.perf_counter() - asked
         if not isinstance(welcome, messages.Welcome) or welcome.version != messages.VERSION:
             raise no_server()
         session.capabilities = welcome.capabilities & own
         if not session.capabilities & messages.CAN_ZSTD:
+            session.capabilities &= ~messages.CAN_DELTA
+        unasked = self._remote.delta == DELTA_AUTO and self._remote.reference is None
+        if unasked and session.peer.startswith(_LOOPBACK) and answered < _NEAR:
             session.capabilities &= ~messages.CAN_DELTA
         if not session.capabilities & messages.CAN_DELTA:
             session.capabilities &= ~messages.CAN_PATCHES
