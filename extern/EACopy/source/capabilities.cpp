@@ -14,8 +14,9 @@ namespace eacopy {
 const char* Capabilities() {
   static const std::string names = [] {
     std::string all = platform::Capabilities();
+    all += ",sync";
 #ifndef _WIN32
-    all += ",client,server,sync";
+    all += ",client,server";
     if (net::ZstdAvailable()) all += ",zstd";
 #endif
     return all;

@@ -10,8 +10,8 @@
 #include "job_context.h"
 #ifndef _WIN32
 #include "net/remote_job.h"
-#include "sync/sync_job.h"
 #endif
+#include "sync/sync_job.h"
 #include "tree_copy.h"
 
 namespace eacopy {
@@ -90,9 +90,7 @@ class Job::Impl {
       return net::MakeRemoteTask(*remote);
     }
 #endif
-#ifndef _WIN32
     if (sync) return sync->MakeTask(type, source, destination);
-#endif
     if (type == ItemType::kTree) return MakeTreeTask(services, source, destination);
     return std::make_unique<FileItemTask>(context, source, destination, delta ? &*delta : nullptr);
   }
@@ -104,8 +102,8 @@ class Job::Impl {
   TreeServices services{context, cache, desk};
 #ifndef _WIN32
   std::unique_ptr<net::RemoteJob> remote;
-  std::unique_ptr<SyncJob> sync;
 #endif
+  std::unique_ptr<SyncJob> sync;
   std::optional<Failure> unable;  // why no item can be begun
 };
 
@@ -122,15 +120,10 @@ Job::Job(const Options& options, const Remote& remote) : Job(options) {
 }
 
 Job::Job(const Options& options, Sync sync) : Job(options) {
-#ifdef _WIN32
-  (void)sync;
-  impl_->unable.emplace().status = Status::Unsupported(ENOSYS, Operation::kStart);
-#else
   impl_->sync = std::make_unique<SyncJob>(impl_->context, impl_->cache, std::move(sync));
   Failure failure;
   if (!impl_->sync->Open(&failure)) impl_->unable = std::move(failure);
   impl_->context.set_before_done([job = impl_->sync.get()](Worker& worker) { job->Finish(worker); });
-#endif
 }
 
 Job::~Job() = default;
@@ -181,12 +174,6 @@ std::string Job::Server() const {
 #endif
 }
 
-std::string Job::NotKept() const {
-#ifdef _WIN32
-  return std::string();
-#else
-  return impl_->sync ? impl_->sync->NotKept() : std::string();
-#endif
-}
+std::string Job::NotKept() const { return impl_->sync ? impl_->sync->NotKept() : std::string(); }
 
 }  // namespace eacopy

@@ -107,7 +107,7 @@ struct FileInfo {
   uint32_t mode = 0;  // permission bits (07777); on Windows the file attributes
   uint32_t user = 0;  // its owner; not on Windows
   uint32_t group = 0;
-  uint64_t links = 0;      // names that the file has; not on Windows
+  uint64_t links = 0;      // names that the file has
   uint64_t size = 0;       // bytes
   uint64_t allocated = 0;  // bytes on disk: less than `size` for a sparse file
   uint64_t block_size = 0;
@@ -151,6 +151,16 @@ class Listing {
   std::vector<Entry> entries_;
 };
 
+// Whether names that differ in case only are names of two files, as a rule.
+#ifdef _WIN32
+constexpr bool kCaseCounts = false;
+// A name as it is compared with others: in upper case.
+std::string FoldCase(const std::string& name);
+#else
+constexpr bool kCaseCounts = true;
+inline std::string FoldCase(const std::string& name) { return name; }
+#endif
+
 // Looking -------------------------------------------------------------------------------------------------------------
 
 Status OpenDirectory(const Directory& parent, const char* name, bool follow, Directory* out);
@@ -182,14 +192,12 @@ Status MakeSymlink(const std::string& target, const Directory& parent, const cha
 Status Rename(const Directory& parent, const char* from, const char* to);
 Status RemoveFile(const Directory& parent, const char* name);
 
-#ifndef _WIN32
 // Gives a file that is no directory, and no link, a further name that must not exist.
 Status MakeHardLink(const Directory& from_parent, const char* from, const Directory& parent, const char* name);
 // Removes an empty directory.
 Status RemoveDirectory(const Directory& parent, const char* name);
 // Removes a temporary file that nobody writes any more. False: it stays.
 bool RemoveTemporaryIfDead(const Directory& parent, const char* name);
-#endif
 
 // Copying -------------------------------------------------------------------------------------------------------------
 
@@ -253,7 +261,6 @@ Status CopyLinkMetadata(const Directory& source_parent, const char* source_name,
                         const Directory& destination_parent, const char* destination_name,
                         Archivist* archivist = nullptr);
 
-#ifndef _WIN32
 struct Mending {
   bool mode = false;
   bool owner = false;
@@ -264,11 +271,10 @@ struct Mending {
 // that took its place meanwhile is left alone, and *done false.
 Status Mend(const Directory& parent, const char* name, const FileInfo& is, const FileInfo& wanted, Mending mending,
             Archivist* archivist, bool* done);
-// The permission bits of an open directory.
+// Sets the permission bits of an open directory; does nothing on Windows.
 Status SetMode(const Directory& directory, uint32_t mode);
-// Whether permissions do not matter to this process.
+// Whether permissions do not matter to this process; always so on Windows, where there are none of this kind.
 bool IsSuperuser();
-#endif
 
 // Reads both files and compares. kVerify with the offset of the first difference when there is one. `from_device`: the
 // destination's cached pages are dropped first where that is possible.

@@ -2,6 +2,28 @@
 
 #include "database.h"
 
+#ifdef _WIN32
+
+#include <cerrno>
+
+namespace eacopy {
+
+Status Database::Open(const std::string& /*path*/, bool /*by_name*/) {
+  return Status::Unsupported(ENOSYS, Operation::kOpenReference);
+}
+
+bool Database::Find(const std::string& /*where*/, const platform::FileInfo& /*info*/, std::string* /*path*/) const {
+  return false;
+}
+
+void Database::Add(const std::string& /*where*/, const platform::FileInfo& /*info*/, const std::string& /*path*/) {}
+
+Status Database::Save() { return Status(); }
+
+}  // namespace eacopy
+
+#else
+
 #include <unistd.h>
 
 #include <algorithm>
@@ -100,3 +122,5 @@ Status Database::Save() {
 std::string Database::Key(const std::string& where) const { return by_name_ ? BaseName(where.c_str()) : where; }
 
 }  // namespace eacopy
+
+#endif

@@ -9,7 +9,11 @@ namespace eacopy {
 
 struct Traits {
   int64_t granularity = 1;  // nanoseconds: times that differ by less are the same
-  bool modes = true;        // files have permissions
+#ifdef _WIN32
+  bool modes = false;  // files have permissions
+#else
+  bool modes = true;  // files have permissions
+#endif
 };
 
 class FileSystems {

@@ -92,10 +92,20 @@ Status MendFile(Place& place, const char* name, const FileInfo& info, const File
 
 // Older copies --------------------------------------------------------------------------------------------------------
 
+// Whether two files have the same permissions; attributes say other things too, which a copy need not have.
+bool HasSameMode(const FileInfo& a, const FileInfo& b) {
+#ifdef _WIN32
+  constexpr uint32_t kReadOnly = 0x1;  // FILE_ATTRIBUTE_READONLY
+  return ((a.mode ^ b.mode) & kReadOnly) == 0;
+#else
+  return a.mode == b.mode;
+#endif
+}
+
 bool IsLike(const Sync& sync, const Directory& directory, const char* name, const FileInfo& info, FileInfo* found) {
   if (!platform::GetInfo(directory, name, false, found).ok() || found->type != info.type) return false;
   const bool same = found->size == info.size && found->modified.seconds == info.modified.seconds &&
-                    found->modified.nanoseconds == info.modified.nanoseconds && found->mode == info.mode;
+                    found->modified.nanoseconds == info.modified.nanoseconds && HasSameMode(*found, info);
   return same && (!sync.archive || (found->user == info.user && found->group == info.group));
 }
 

@@ -2,6 +2,7 @@
 
 #include "items.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -20,11 +21,16 @@ namespace {
 
 // The path of a destination below `root`; its last name when that is empty, or somewhere else.
 std::string PathBelow(const std::string& destination, const std::string& root) {
+  const auto is_separator = [](char c) { return c == '/' || c == platform::kSeparator; };
   if (!root.empty() && destination.compare(0, root.size(), root) == 0) {
     size_t begin = root.size();
-    const bool ends = root.back() == '/' || destination[begin] == '/';
-    while (begin < destination.size() && destination[begin] == '/') ++begin;
-    if (ends && begin < destination.size()) return destination.substr(begin);
+    const bool ends = is_separator(root.back()) || is_separator(destination[begin]);
+    while (begin < destination.size() && is_separator(destination[begin])) ++begin;
+    if (ends && begin < destination.size()) {
+      std::string below = destination.substr(begin);
+      std::replace(below.begin(), below.end(), platform::kSeparator, '/');
+      return below;
+    }
   }
   return BaseName(destination.c_str());
 }

@@ -4,12 +4,26 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 namespace eacopy {
 namespace {
 
+#ifdef _WIN32
+struct Named {
+  char letter;
+  uint32_t bit;  // FILE_ATTRIBUTE_…
+};
+constexpr Named kNamed[] = {{'R', 0x1},   {'H', 0x2},    {'S', 0x4},    {'A', 0x20},  {'T', 0x100},
+                            {'C', 0x800}, {'O', 0x1000}, {'N', 0x2000}, {'E', 0x4000}};
+constexpr char kAttributes[] = "RHSATCONE";
+#else
 constexpr char kAttributes[] = "RH";
 constexpr uint32_t kOwnerMayWrite = 0200;
+#endif
+
+// Names of Windows may have surrogates that stand alone, which are characters then.
+constexpr bool kLoneSurrogates = platform::kSeparator == '\\';
 
 // The length of the character at `text`: a whole one of UTF-8 (RFC 3629), or one byte that is none.
 size_t CharacterLength(const char* text) {
@@ -22,7 +36,7 @@ size_t CharacterLength(const char* text) {
   } else if (first >= 0xe0 && first <= 0xef) {
     length = 3;
     if (first == 0xe0) low = 0xa0;
-    if (first == 0xed) high = 0x9f;  // surrogates
+    if (first == 0xed && !kLoneSurrogates) high = 0x9f;
   } else if (first >= 0xf0 && first <= 0xf4) {
     length = 4;
     if (first == 0xf0) low = 0x90;
@@ -69,13 +83,20 @@ bool MatchOne(const char* pattern, const char* text) {
 }
 
 bool Has(char attribute, const char* name, const platform::FileInfo& info) {
+#ifdef _WIN32
+  (void)name;
+  return std::any_of(std::begin(kNamed), std::end(kNamed),
+                     [&](const Named& named) { return named.letter == attribute && (info.mode & named.bit) != 0; });
+#else
   return attribute == 'H' ? name[0] == '.' : (info.mode & kOwnerMayWrite) == 0;
+#endif
 }
 
 }  // namespace
 
 Patterns::Patterns(const std::vector<std::string>& patterns) {
-  for (const std::string& pattern : patterns) {
+  for (const std::string& as_given : patterns) {
+    const std::string pattern = platform::FoldCase(as_given);
     if (pattern.find('/') == std::string::npos) {
       of_names_.push_back(pattern);
     } else {
@@ -84,12 +105,19 @@ Patterns::Patterns(const std::vector<std::string>& patterns) {
   }
 }
 
-bool Patterns::Match(const char* name, const Where& where) const {
+bool Patterns::Match(const char* given_name, const Where& where) const {
+  if (empty()) return false;
+  std::string folded;
+  const char* name = given_name;
+  if constexpr (!platform::kCaseCounts) {
+    folded = platform::FoldCase(given_name);
+    name = folded.c_str();
+  }
   for (const std::string& pattern : of_names_) {
     if (MatchOne(pattern.c_str(), name)) return true;
   }
   if (of_paths_.empty()) return false;
-  const std::string path = where() + name;
+  const std::string path = (platform::kCaseCounts ? where() : platform::FoldCase(where())) + name;
   return std::any_of(of_paths_.begin(), of_paths_.end(),
                      [&path](const std::string& pattern) { return MatchOne(pattern.c_str(), path.c_str()); });
 }

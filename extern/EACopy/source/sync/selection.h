@@ -19,7 +19,7 @@ class Patterns {
 
   explicit Patterns(const std::vector<std::string>& patterns);
   bool empty() const { return of_names_.empty() && of_paths_.empty(); }
-  bool Match(const char* name, const Where& where) const;
+  bool Match(const char* given_name, const Where& where) const;
 
  private:
   std::vector<std::string> of_names_;

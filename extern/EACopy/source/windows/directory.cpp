@@ -16,7 +16,7 @@ bool IsDotOrDotDot(const wchar_t* name, size_t length) {
   return name[0] == L'.' && (length == 1 || (length == 2 && name[1] == L'.'));
 }
 
-// FILE_RENAME_INFO, whose first field the headers of older compilers call a BOOLEAN.
+// FILE_RENAME_INFO and FILE_LINK_INFO, whose first field the headers of older compilers call a BOOLEAN.
 struct RenameHeader {
   ULONG flags;
   HANDLE root;
@@ -165,7 +165,10 @@ NTSTATUS MarkForRemoval(HANDLE handle) {
   return SetInformation(handle, &remove, sizeof(remove), kFileDispositionInformation);
 }
 
-Status RemoveFile(const Directory& parent, const char* name) {
+namespace {
+
+// Removes what is not a directory, or an empty directory.
+Status Remove(const Directory& parent, const char* name, bool directory) {
   Location at;
   int error = Locate(parent, name, &at);
   Handle handle;
@@ -177,7 +180,7 @@ Status RemoveFile(const Directory& parent, const char* name) {
   }
   FileInfo info;
   if (error == 0) error = FillInfo(handle.get(), &info);
-  if (error == 0 && info.type == FileType::kDirectory) error = EISDIR;
+  if (error == 0 && (info.type == FileType::kDirectory) != directory) error = directory ? ENOTDIR : EISDIR;
   if (error == 0) {
     NTSTATUS status = Patiently(false, [&] { return MarkForRemoval(handle.get()); });
     ULONG old_attributes = 0;
@@ -187,6 +190,48 @@ Status RemoveFile(const Directory& parent, const char* name) {
     error = ErrnoOfStatus(status);
   }
   return MakeStatus(error, Operation::kRemove);
+}
+
+}  // namespace
+
+Status RemoveFile(const Directory& parent, const char* name) { return Remove(parent, name, false); }
+
+Status RemoveDirectory(const Directory& parent, const char* name) { return Remove(parent, name, true); }
+
+bool RemoveTemporaryIfDead(const Directory& parent, const char* name) {
+  Location at;
+  if (Locate(parent, name, &at) != 0) return false;
+  // Whoever writes it has it open, and then nobody can open it alone.
+  OpenMode mode{DELETE | FILE_READ_ATTRIBUTES};
+  mode.share = 0;
+  mode.options = FILE_OPEN_REPARSE_POINT;
+  Handle handle;
+  FileInfo info;
+  if (Open(at, mode, &handle) != 0 || FillInfo(handle.get(), &info) != 0) return false;
+  if (info.type != FileType::kRegular && info.type != FileType::kSymlink) return false;
+  return NT_SUCCESS(MarkForRemoval(handle.get()));
+}
+
+Status MakeHardLink(const Directory& from_parent, const char* from, const Directory& parent, const char* name) {
+  Location source, target;
+  int error = Locate(from_parent, from, &source);
+  if (error == 0) error = Locate(parent, name, &target);
+  Handle handle;
+  if (error == 0) {
+    OpenMode mode{FILE_READ_ATTRIBUTES | FILE_WRITE_ATTRIBUTES};
+    mode.options = FILE_OPEN_REPARSE_POINT | FILE_NON_DIRECTORY_FILE;
+    error = Open(source, mode, &handle);
+  }
+  if (error == 0) {
+    const size_t name_size = target.name.size() * sizeof(wchar_t);
+    const size_t size = sizeof(RenameHeader) + name_size;
+    auto buffer = std::make_unique<char[]>(size);
+    const RenameHeader header = {0, target.root, static_cast<ULONG>(name_size)};
+    std::memcpy(buffer.get(), &header, kRenameNameOffset);
+    std::memcpy(buffer.get() + kRenameNameOffset, target.name.data(), name_size);
+    error = ErrnoOfStatus(SetInformation(handle.get(), buffer.get(), size, kFileLinkInformation));
+  }
+  return MakeStatus(error, Operation::kMakeLink);
 }
 
 }  // namespace platform

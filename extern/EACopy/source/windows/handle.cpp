@@ -110,6 +110,7 @@ int FillInfo(HANDLE handle, FileInfo* out) {
     reparse_tag = tag.ReparseTag;
   }
   out->type = TypeOf(basic.FileAttributes, reparse_tag);
+  out->links = standard.NumberOfLinks;
   out->mode = basic.FileAttributes;
   if (out->type == FileType::kRegular) {
     out->size = static_cast<uint64_t>(standard.EndOfFile.QuadPart);

@@ -114,5 +114,30 @@ Status CopyLinkMetadata(const Directory& /*source_parent*/, const char* /*source
   return SetAttributesAndTimes(nullptr, source_info, destination.get());
 }
 
+Status SetMode(const Directory& /*directory*/, uint32_t /*mode*/) { return Status(); }
+
+Status Mend(const Directory& parent, const char* name, const FileInfo& is, const FileInfo& wanted, Mending mending,
+            Archivist* /*archivist*/, bool* done) {
+  *done = false;
+  Location at;
+  int error = Locate(parent, name, &at);
+  Handle handle;
+  FileInfo opened;
+  if (error == 0) {
+    error = OpenItself(at, OpenMode{FILE_READ_ATTRIBUTES | FILE_WRITE_ATTRIBUTES}, &handle, &opened);
+  }
+  if (error != 0) return Status::FromErrno(error, Operation::kOpenDestination);
+  if (!(opened.id == is.id)) return Status();
+  if (mending.times) {
+    FILE_BASIC_INFO basic = {};  // what is 0 is left alone
+    basic.LastAccessTime = TicksOfTime(wanted.accessed);
+    basic.LastWriteTime = TicksOfTime(wanted.modified);
+    error = SetBasic(handle.get(), basic);
+    if (error != 0) return Status::FromErrno(error, Operation::kSetTimes);
+  }
+  *done = true;
+  return Status();
+}
+
 }  // namespace platform
 }  // namespace eacopy

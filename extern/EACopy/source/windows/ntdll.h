@@ -20,6 +20,7 @@
 // Macros of windows.h that are names of this engine.
 #undef CreateFile
 #undef CopyFile
+#undef RemoveDirectory
 
 namespace eacopy {
 namespace platform {
@@ -38,6 +39,7 @@ struct Ntdll {
 
 // The classes of information that are asked for or set by number.
 constexpr int kFileRenameInformation = 10;
+constexpr int kFileLinkInformation = 11;
 constexpr int kFileDispositionInformation = 13;
 constexpr int kFileDispositionInformationEx = 64;  // Windows 10 1607
 constexpr int kFileRenameInformationEx = 65;       // Windows 10 1607

@@ -178,5 +178,19 @@ int Win32Path(const Location& at, std::wstring* out) {
   return 0;
 }
 
+std::string FoldCase(const std::string& name) {
+  std::wstring wide;
+  if (name.empty() || !AppendWide(name.data(), name.size(), &wide)) return name;
+  std::wstring upper(wide.size(), L'\0');
+  const int size = static_cast<int>(wide.size());
+  if (::LCMapStringEx(LOCALE_NAME_INVARIANT, LCMAP_UPPERCASE, wide.data(), size, &upper[0], size, nullptr, nullptr,
+                      0) != size) {
+    return name;
+  }
+  std::string folded;
+  AppendWtf8(upper.data(), upper.size(), &folded);
+  return folded;
+}
+
 }  // namespace platform
 }  // namespace eacopy

@@ -19,6 +19,8 @@ void RandomBytes(void* data, size_t size) {
   for (size_t i = 0; i < size; ++i) bytes[i] = static_cast<unsigned char>(device());
 }
 
+bool IsSuperuser() { return true; }
+
 const char* Capabilities() { return "clone,sparse,symlinks,streams,attributes,threads,delta"; }
 
 }  // namespace platform
