@@ -117,6 +117,56 @@ TEST(APatchOfWhatBothHaveIsPushed) {
   CHECK_EQUAL(missing.failures.size(), 1u);
 }
 
+TEST(WhatTheHistoryKnowsByItsNameIsNotPushed) {
+  if (!net::ZstdAvailable()) SKIP("there is no zstd here");
+  const std::string old = Noise(1000000);
+  for (const Version& version : Versions(old)) {
+    if (version.content.size() < old.size() / 2) continue;  // that is taken for another file
+    Service service;
+    service.remote().delta = DeltaMode::kAlways;
+    for (const char* folder : {"1", "2"}) MakeFolder(service.Here(folder));
+    Write(service.Here("1/file"), old);
+    SetTimes(service.Here("1/file"), 1, 1);
+    CheckNothingFailed(service.Push("1", "1"));
+    Write(service.Here("2/file"), version.content);
+    const JobResult result = service.Push("2", "2");
+    CheckDelta(version, result, service.Shared("2/file"), result.counters.bytes_sent);
+    CHECK(Read(service.Shared("1/file")) == old);
+    CHECK_EQUAL(service.Unfinished(), 0u);
+  }
+}
+
+TEST(APatchOfWhatBothHaveIsPulled) {
+  if (!net::ZstdAvailable()) SKIP("there is no zstd here");
+  Service service;
+  service.remote().delta = DeltaMode::kAlways;
+  service.remote().level = 3;
+  const std::string old = Noise(1000000);
+  MakeFolder(service.Here("1"));
+  Write(service.Here("1/file"), old);
+  SetTimes(service.Here("1/file"), 1, 1);
+  CheckNothingFailed(service.Push("1", "1"));
+  for (const Version& version : Versions(old)) {
+    Write(service.Here("copy"), old);
+    SetTimes(service.Here("copy"), 1, 1);
+    Write(service.Shared("file"), version.content);
+    const JobResult result = service.Pull("file", "copy");
+    CheckDelta(version, result, service.Here("copy"), result.counters.bytes_received);
+    CHECK(result.counters.bytes_sent < 1000);  // no signatures
+  }
+  // The server has it no more: signatures do.
+  Write(service.Shared("1/file"), Noise(1000000, 9));
+  Write(service.Here("copy"), old);
+  SetTimes(service.Here("copy"), 1, 1);
+  Write(service.Shared("file"), old + "more");
+  const JobResult result = service.Pull("file", "copy");
+  CheckNothingFailed(result);
+  CHECK(Read(service.Here("copy")) == old + "more");
+  CHECK(result.counters.bytes_sent > 1000);
+  CHECK(result.counters.bytes_received < 10000);
+  CHECK_EQUAL(service.Unfinished(), 0u);
+}
+
 TEST(TreesOfLargeFilesGoAsDeltas) {
   if (!net::ZstdAvailable()) SKIP("there is no zstd here");
   Service service;

@@ -125,6 +125,8 @@ class History:
         digest = (key[0], value[1], key[3])
         if value[1] and self._by_digest.get(digest) == key:
             del self._by_digest[digest]
+        if key[3] < FOUND_BY_NAME:
+            return
         name = (key[0], split(value[0])[1])
         named = self._by_name.get(name, [])
         if key in named:
