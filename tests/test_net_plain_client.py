@@ -787,7 +787,7 @@ def cancel_when(control, condition):
         control.cancel()
 
     times = []
-    thread = threading.Thread(target=wait)
+    thread = threading.Thread(target=wait, daemon=True)
     thread.start()
     return times, thread
 
@@ -822,6 +822,21 @@ def test_a_cancelled_push_ends_at_once(share, source):
         thread.join()
         released.set()
     assert contents(share) == {} or set(contents(share)) <= {"sub", "sub/empty"}
+
+
+@pytest.mark.skipif(not zstd.AVAILABLE, reason="needs zstd")
+def test_a_push_is_cancelled_in_the_middle_of_a_block(share, tmp_path):
+    chance = random.Random(22)
+    words = [bytes(chance.randrange(97, 123) for _ in range(chance.randrange(2, 9))) for _ in range(3000)]
+    (tmp_path / "texts").mkdir()
+    write(tmp_path / "texts" / "text", b" ".join(chance.choice(words) for _ in range(1_500_000)))
+    control = Control()
+    with serve(share) as peer:
+        times, thread = cancel_when(control, lambda: peer.write_types)
+        with pytest.raises(py_eacopy.CopyInterruptedError):
+            push(peer, tmp_path / "texts", control=control, level=22)
+        assert time.monotonic() - times[0] < 0.3
+        thread.join()
 
 
 def test_a_callback_that_raises_ends_the_pull_and_comes_out(share, source, tmp_path):

@@ -27,6 +27,12 @@ Options WithinBudget(Options options) {
   return options;
 }
 
+// A sync replaces what differs, and never writes into what is there.
+Options Atomically(Options options) {
+  options.atomic = true;
+  return options;
+}
+
 // Each open directory of a tree is two descriptors, and each worker needs a few for the file it copies.
 size_t OpenDirectoryLimit(uint32_t thread_count) {
   const size_t budget = platform::OpenFileBudget();
@@ -119,7 +125,7 @@ Job::Job(const Options& options, const Remote& remote) : Job(options) {
 #endif
 }
 
-Job::Job(const Options& options, Sync sync) : Job(options) {
+Job::Job(const Options& options, Sync sync) : Job(Atomically(options)) {
   impl_->sync = std::make_unique<SyncJob>(impl_->context, impl_->cache, std::move(sync));
   Failure failure;
   if (!impl_->sync->Open(&failure)) impl_->unable = std::move(failure);

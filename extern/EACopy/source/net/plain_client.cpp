@@ -124,7 +124,9 @@ Status PlainClient::SendBody(uint64_t size, int level, const Read& read, const s
       // Blocks are compressed, whatever it is worth: what is least work when it is worth nothing is level 1.
       const int used = level > 0 ? level : std::max(1, controller_.Next(wanted, channel.socket().IsBehind()));
       frame_.clear();
-      if (!compressor_.Compress(piece, used, &frame_)) return Status::FromErrno(ENOMEM, Operation::kSend);
+      if (!compressor_.Compress(piece, used, &frame_, remote_.job.cancel_flag())) {
+        return remote_.stopping() ? Status::Cancelled() : Status::FromErrno(ENOMEM, Operation::kSend);
+      }
       if (level < 0)
         controller_.Sent(used, wanted, frame_.size(), steady_clock::now() - begin, waited, channel.socket().IsBehind());
       PutNumber<uint32_t>(&out(), static_cast<uint32_t>(frame_.size()));

@@ -328,7 +328,7 @@ class PlainPushLane(Lane[Entry]):
         connection = self._session.connection
         waited, self._waited = connection.waited - self._waited, connection.waited
         start = time.perf_counter()
-        block = zstd.compress(piece, level)
+        block = zstd.compress(piece, level, connection.check)
         self._control.tell(time.perf_counter() - start, waited, connection.is_behind())
         self._session.channel.weight += level * len(piece)
         self._session.channel.volume += len(piece)

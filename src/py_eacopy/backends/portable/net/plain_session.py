@@ -406,7 +406,7 @@ class PlainSession:
             number = level.next_level(len(piece)) if may_compress else 0
             # Every block has to be a frame, also where compressing is not worth its time.
             start = monotonic()
-            frame = zstd.compress(piece, number) if number else zstd.store(piece)
+            frame = zstd.compress(piece, number, self._connection.check) if number else zstd.store(piece)
             if number:
                 level.tell(monotonic() - start, self._connection.waited - waited)
                 waited = self._connection.waited
