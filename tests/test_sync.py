@@ -1017,6 +1017,60 @@ def listed(place):
     return run
 
 
+@pytest.mark.parametrize("flatten", [False, True])
+@pytest.mark.parametrize("link", ["..", "../dst"])
+def test_a_link_to_what_holds_the_destination_does_not_fill_it_without_end(place, link, flatten):
+    write("src/f")
+    write("dst/g")
+    os.symlink(link, "src/to")
+    with pytest.raises(shutil.Error) as caught:
+        sync("src", "dst", follow_symlinks=True, flatten=flatten, exclude_dirs=["src"])
+    below = "" if link == "../dst" else "/dst"
+    assert [(e.filename, e.errno, e.destination) for e in caught.value.errors] == [
+        ("src/to" + below, errno.ELOOP, "absent")
+    ]
+    assert names("dst") == sorted(["f", "g"] + (["to"] if below and not flatten else []))
+
+
+def test_a_link_into_the_directory_that_it_goes_to_ends(place):
+    write("src/y/f")
+    write("dst/y/g")
+    os.symlink("../../dst/y", "src/y/x")
+    with pytest.raises(shutil.Error) as caught:
+        sync("src", "dst", follow_symlinks=True)
+    assert [(e.filename, e.errno) for e in caught.value.errors] == [("src/y/x", errno.ELOOP)]
+    assert names("dst") == ["y", "y/f", "y/g"]
+
+
+def test_a_dry_run_does_not_try_again_what_is_refused(place):
+    with socket.socket(socket.AF_UNIX) as made:
+        os.mkdir("src")
+        made.bind("src/socket")
+    config = py_eacopy.Config(error_strategy="retry", retry_count=2, retry_delay=0)
+    with pytest.raises(shutil.Error) as caught:
+        sync("src", "dst", dry_run=True, config=config)
+    assert [(e.filename, e.errno) for e in caught.value.errors] == [("src/socket", errno.ENXIO)]
+    assert caught.value.report.retries == 0
+
+
+def test_a_clone_that_cannot_be_made_is_counted_once(place):
+    write("src/f", b"12345")
+    write("old/f", b"12345")
+    control = py_eacopy.Control()
+    config = py_eacopy.Config(reflink="always", error_strategy="ignore")
+    sync("src", "dst", link_dirs=["old"], config=config, control=control)
+    assert control.snapshot().bytes_found == 5
+
+
+def test_a_directory_that_fails_is_absent_where_flat(place):
+    write("src/d/f")
+    os.symlink("..", "src/d/loop")
+    write("dst/loop")
+    with pytest.raises(shutil.Error) as caught:
+        sync("src", "dst", follow_symlinks=True, flatten=True)
+    assert [(e.filename, e.destination) for e in caught.value.errors] == [("src/d/loop", "absent")]
+
+
 def files(root):
     return [name for name in names(root) if os.path.isfile(os.path.join(root, name))]
 
@@ -1134,6 +1188,26 @@ def test_listed_files_are_linked_to_older_copies(listed):
     report = listed("Foo.txt\nA/B A", "two", link_dirs=["one"])
     assert (report.files_linked, report.files_copied) == (3, 0)
     assert os.path.samefile("one/A/C/Bar.txt", "two/A/C/Bar.txt")
+
+
+def test_a_link_to_an_older_copy_names_it(listed):
+    listed("A/B/Foo.txt", "one")
+    report = listed("A/B/Foo.txt", "two", link_dirs=["one"], record_actions=True)
+    assert [(a.source, a.destination) for a in report.actions if a.action == "link"] == [
+        (os.path.join("one", "A/B/Foo.txt"), os.path.join("two", "A/B/Foo.txt"))
+    ]
+
+
+def test_all_directories_above_a_listed_file_are_counted(listed):
+    assert listed("A/B/Foo.txt", "new/out").directories_created == 4
+
+
+def test_a_file_where_the_directory_of_a_listed_file_goes_is_an_error(listed):
+    write("dst/A")
+    with pytest.raises(shutil.Error) as caught:
+        listed("Foo.txt A")
+    assert [(e.errno, e.destination) for e in caught.value.errors] == [(errno.EEXIST, "absent")]
+    assert read("dst/A") == b"x"
 
 
 def test_totals_are_those_of_all_that_is_listed(listed):

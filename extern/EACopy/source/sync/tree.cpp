@@ -418,10 +418,19 @@ class DirectoryTask : public Task {
       text_ = OverlapOf(tree_->source, id, tree_->destination);
       if (!text_.empty()) return Status::Of(Kind::kInvalidArgument, Operation::kNone, EINVAL);
       services_.protected_directories.Add(id);
-    } else if (node_->via_link && LeadsUp(parent, id)) {
+    } else if ((node_->via_link && LeadsUp(parent, id)) || (job_.options().follow_symlinks && IsBeingFilled(id))) {
       status = Status::FromErrno(ELOOP, Operation::kListDirectory);
     }
     return status;
+  }
+
+  // Whether a directory of the source is one at the destination in which this one goes: a link led there, and it would
+  // be filled with itself without end.
+  bool IsBeingFilled(const platform::FileId& id) const {
+    for (const SyncNode* n = node_->above(); n != nullptr; n = n->above()) {
+      if (n->there && n->target_id == id) return true;
+    }
+    return false;
   }
 
   std::function<std::string()> Where() {

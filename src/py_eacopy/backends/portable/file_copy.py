@@ -103,6 +103,11 @@ class FileCopier:
                 system.close_quietly(descriptor)
         return True
 
+    def look(self, directory: Optional[int], name: str, *, follow: bool, in_tree: bool) -> None:
+        """Refuses what `copy` refuses, and copies nothing. May raise OSError."""
+        self._monitor.operation, self._monitor.offset = _OPEN_SOURCE, 0
+        self._refuse_special(os.stat(name, dir_fd=directory, follow_symlinks=follow), in_tree)
+
     def copy_link(
         self, source_directory: Optional[int], source: str, target_directory: Optional[int], target: str
     ) -> None:

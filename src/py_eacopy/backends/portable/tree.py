@@ -28,7 +28,12 @@ _LIST, _MAKE = Operation.LIST_DIRECTORY, Operation.MAKE_DIRECTORY
 class Tree(Task):
     """An item of the job: a directory with all that is in it. What is done with each directory is in the three methods
     that the walk calls; a copy does this, and a sync (see sync/tree.py) something else.
+
+    Attributes:
+        flat: only the root has a directory at the destination.
     """
+
+    flat = False
 
     def __init__(self, source: str, destination: str) -> None:
         self.source = source
@@ -258,6 +263,8 @@ def _state_of_directory(worker: Worker, tree: Tree, parent: Optional[Node], name
     """What is at the destination of a directory that failed."""
     if parent is None:
         return _state(Place("", tree.destination), "")
+    if tree.flat:
+        return DestinationState.ABSENT
     try:
         try:
             worker.job.cache.pin(parent.target)

@@ -14,9 +14,10 @@ from ..destination import same_file
 from ..failure import Cancelled, CopyFailure
 from ..file_copy import FileCopier
 from ..metadata import set_owner
+from ..monitor import Refusal
 from .places import SyncPlace
 from .removal import remove_directory
-from .worker import SyncWorker, look
+from .worker import QuietMonitor, SyncWorker, look, state_of
 
 _BLOCK = 1 << 20
 
@@ -35,7 +36,7 @@ def bring_file(worker: SyncWorker, place: SyncPlace, name: str, exists: bool, fo
     try:
         info = os.stat(place.source_prefix + name, dir_fd=place.source_directory, follow_symlinks=follow)
         if not stat.S_ISREG(info.st_mode):
-            return worker.copy_file(place, name, follow=follow)  # which refuses it
+            return copy_unlisted(worker, place, name, follow=follow)  # which refuses it
         if job.selection.by_attributes and not job.selection.has_attributes(
             os.path.basename(place.source_prefix + name), info
         ):
@@ -48,6 +49,21 @@ def bring_file(worker: SyncWorker, place: SyncPlace, name: str, exists: bool, fo
         return worker.lose(place, name, error)
     except Cancelled:
         return False
+
+
+def copy_unlisted(worker: SyncWorker, place: SyncPlace, name: str, *, follow: bool) -> bool:
+    """Copies what was no regular file when it was looked at; most of it is refused. Returns as bring_file."""
+    if not worker.job.sync.dry_run:
+        return worker.copy_file(place, name, follow=follow)
+    try:
+        worker.copier.look(place.source_directory, place.source_prefix + name, follow=follow, in_tree=not place.root)
+    except Refusal as refusal:
+        failure = CopyFailure(refusal.errno or 0, worker.operation, kind=refusal.kind, state=state_of(place, name))
+        worker.fail(failure, *place.paths(name), root=place.root)
+        return False
+    except OSError as error:
+        return worker.lose(place, name, error)
+    return True
 
 
 def bring(
@@ -240,7 +256,8 @@ def _like(worker: SyncWorker, directory: Optional[int], name: str, info: os.stat
 def _link_to(worker: SyncWorker, place: SyncPlace, name: str, older: OlderFile, replace: bool) -> bool:
     """Makes a file another name, or a clone, of an older one. Returns False where that cannot be: it is copied then."""
     if worker.job.options.reflink == "always":
-        copier = FileCopier(attr.evolve(worker.job.options, reflink="always"), worker, replaces_links=True)
+        quiet = QuietMonitor(worker)
+        copier = FileCopier(attr.evolve(worker.job.options, reflink="always"), quiet, replaces_links=True)
         target = place.target_prefix + name
         try:
             copier.copy(older.directory, older.name, place.target_directory, target, follow=False, listed=True)
@@ -248,8 +265,6 @@ def _link_to(worker: SyncWorker, place: SyncPlace, name: str, older: OlderFile, 
             if failure.cancelled:
                 raise Cancelled from None
             return False
-        finally:
-            worker.in_flight = 0
         return True
     return make_link(worker, place, name, older, replace)
 

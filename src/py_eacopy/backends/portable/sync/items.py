@@ -1,9 +1,10 @@
 """A single file that is an item of a sync, with a destination of its own."""
 
+import errno
 import os
 from typing import TYPE_CHECKING, List
 
-from ...._errors import Operation
+from ...._errors import DestinationState, Operation
 from .. import system, temporary
 from ..failure import CopyFailure
 from ..scheduler import Task
@@ -41,17 +42,22 @@ class FileItem(Task):
             worker.operation = Operation.MAKE_DIRECTORY
             exists = os.path.isdir(above)
             if not exists and not job.sync.dry_run:
-                worker.directories_created += make_root(worker, system.long_path(above))
+                made = make_root(worker, system.long_path(above))  # counts those above it
+                worker.directories_created += made
+                if not made and not os.path.isdir(above):
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
             device = os.stat(above).st_dev if exists or not job.sync.dry_run else source.st_dev
             link = os.path.islink(self._source) and not job.options.follow_symlinks
         except OSError as error:
-            failure = CopyFailure(error.errno or 0, worker.operation)
+            there = os.path.lexists(self._destination)
+            state = DestinationState.OLD if there else DestinationState.ABSENT
+            failure = CopyFailure(error.errno or 0, worker.operation, state=state)
             worker.fail(failure, self._source, self._destination, root=True)
             return
         if exists and not job.sync.dry_run:
             job.sweep(above)
         where = self._where(job)
-        older: List[Older] = [Older(None, os.path.join(path, where), path) for path in job.link_dirs]
+        older: List[Older] = [Older(None, old, old) for old in (os.path.join(path, where) for path in job.link_dirs)]
         traits = job.file_systems.traits(source.st_dev, device)
         place = Alone(self._source, self._destination, where, traits, older)
         if link:

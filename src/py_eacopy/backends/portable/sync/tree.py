@@ -14,7 +14,7 @@ from ..monitor import Refusal
 from ..scheduler import Task
 from ..tree import SLICE, Directories, Listing, Node, Tree, fail, leads_up, leave, let_go, make_root, paths_of
 from ..worker import Worker
-from .files import bring_file, bring_link
+from .files import bring_file, bring_link, copy_unlisted
 from .places import InTree, Older, SyncNode
 from .removal import remove_directory, remove_file, takes
 from .worker import SyncWorker, look, make_writable
@@ -63,7 +63,8 @@ class SyncTree(Tree):
                 job.protected.add(source.identity)
             else:
                 source, info = cache.open(parent.source, name, follow)
-                if (follow or system.WINDOWS) and leads_up(parent, source.identity):
+                loops = (follow or system.WINDOWS) and leads_up(parent, source.identity)
+                if loops or (job.options.follow_symlinks and _is_being_filled(parent, source.identity)):
                     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
             where = source.descriptor if source.descriptor is not None else source.prefix
             with cache.patiently(lambda: os.scandir(where)) as entries:
@@ -123,7 +124,7 @@ class SyncTree(Tree):
             place = _place(worker, node, pinned)
             _bring_files(worker, place, files if own == len(files) else files[:own], plan.targets)
             for name in listing.others:
-                self.failed |= not worker.copy_file(place, name, follow=False)  # which refuses them
+                self.failed |= not copy_unlisted(worker, place, name, follow=False)  # which refuses them
             if follow:
                 _follow_links(worker, place, node, plan, descends)
             else:
@@ -550,6 +551,18 @@ def _set_directory_metadata(worker: SyncWorker, node: SyncNode) -> None:
                 system.sync_path(os.path.dirname(os.path.abspath(node.tree.destination)))
     finally:
         cache.unpin(node.target)
+
+
+def _is_being_filled(node: Optional[SyncNode], identity: Identity) -> bool:
+    """Whether a directory is one of those at the destination that `node` and what is above it go to.
+
+    A link of the source led there, and it would be filled with itself without end.
+    """
+    while node is not None:
+        if node.there and node.target.identity == identity and identity[1]:
+            return True
+        node = node.parent
+    return False
 
 
 def _failure_of(error: OSError, operation: Operation, root: bool) -> CopyFailure:

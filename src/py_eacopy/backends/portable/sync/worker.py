@@ -11,6 +11,7 @@ from ..destination import exists
 from ..directory import Directory
 from ..failure import CopyFailure
 from ..file_copy import FileCopier
+from ..monitor import Monitor
 from ..worker import Place, Worker
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class SyncWorker(Worker):
 
     def lose(self, place: Place, name: str, error: OSError, operation: Optional[Operation] = None) -> bool:
         """Tells of a file that failed. Returns False."""
-        failure = CopyFailure(error.errno or 0, operation or self.operation, state=_state(place, name))
+        failure = CopyFailure(error.errno or 0, operation or self.operation, state=state_of(place, name))
         self.fail(failure, *place.paths(name), root=place.root)
         return False
 
@@ -71,7 +72,23 @@ class SyncWorker(Worker):
         return False
 
 
-def _state(place: Place, name: str) -> DestinationState:
+class QuietMonitor(Monitor):
+    """Counts nothing: what it watches is one step of something that a worker counts."""
+
+    def __init__(self, worker: SyncWorker) -> None:
+        self._worker = worker
+        self.keeps_owner = worker.keeps_owner
+        self.throttle = worker.throttle
+
+    def check(self) -> None:
+        self._worker.check()
+
+    def not_kept(self, what: str) -> None:
+        self._worker.not_kept(what)
+
+
+def state_of(place: Place, name: str) -> DestinationState:
+    """What is at the destination of a file that failed."""
     there = exists(place.target_directory, place.target_prefix + name)
     return DestinationState.OLD if there else DestinationState.ABSENT
 
