@@ -1,20 +1,15 @@
-// Sockets; see socket.h. All of them are non-blocking, and waiting is done by poll.
+// Sockets; see socket.h. All of them are non-blocking. What differs between systems is socket_system.h.
 
 #include "socket.h"
 
+#ifdef _WIN32
+#include <winsock2.h>
+#include <ws2tcpip.h>
+#else
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <poll.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
-#include <unistd.h>
-
-#ifdef __linux__
-#include <linux/sockios.h>
-#include <sys/ioctl.h>
 #endif
 
 #include <algorithm>
@@ -22,13 +17,9 @@
 #include <cstring>
 #include <new>
 
-#include "../posix/internal.h"
-
 namespace eacopy {
 namespace net {
 
-using platform::Handle;
-using platform::Uninterrupted;
 using std::chrono::milliseconds;
 
 namespace {
@@ -38,32 +29,17 @@ constexpr milliseconds kSlice{40};
 // The first allocation of an inbox: what many small messages fit into.
 constexpr size_t kInboxSize = 64 * 1024;
 
-#ifdef MSG_NOSIGNAL
-constexpr int kSendFlags = MSG_NOSIGNAL;
-#else
-constexpr int kSendFlags = 0;
-#endif
+// The numbers are the same everywhere, the names are not.
+constexpr int kShutdownSending = 1, kShutdownBoth = 2;
 
-void SetOption(int socket, int level, int option, int value) {
-  // Whatever is refused, the connection works without it.
-  ::setsockopt(socket, level, option, &value, sizeof(value));
+// The Status of a call that failed just now.
+Status LastError(Operation operation) { return Status::FromErrno(sockets::LastErrno(), operation); }
+// Success for 0.
+Status MakeStatus(int error_number, Operation operation) {
+  return error_number == 0 ? Status() : Status::FromErrno(error_number, operation);
 }
-
-// What every connection wants: no waiting for more to send, and news of a peer that is gone.
-void Prepare(int socket) {
-  ::fcntl(socket, F_SETFD, FD_CLOEXEC);
-  ::fcntl(socket, F_SETFL, ::fcntl(socket, F_GETFL) | O_NONBLOCK);
-  SetOption(socket, IPPROTO_TCP, TCP_NODELAY, 1);
-  SetOption(socket, SOL_SOCKET, SO_KEEPALIVE, 1);
-#ifdef SO_NOSIGPIPE
-  SetOption(socket, SOL_SOCKET, SO_NOSIGPIPE, 1);
-#endif
-#ifdef TCP_KEEPIDLE
-  SetOption(socket, IPPROTO_TCP, TCP_KEEPIDLE, 30);
-  SetOption(socket, IPPROTO_TCP, TCP_KEEPINTVL, 10);
-  SetOption(socket, IPPROTO_TCP, TCP_KEEPCNT, 6);
-#endif
-}
+// Of a kind of its own: an errno of these may be that of a file elsewhere.
+Status LastListenError() { return Status::Of(Kind::kNetwork, Operation::kListen, sockets::LastErrno()); }
 
 struct AddressesDeleter {
   void operator()(struct addrinfo* list) const { ::freeaddrinfo(list); }
@@ -72,6 +48,7 @@ using Addresses = std::unique_ptr<struct addrinfo, AddressesDeleter>;
 
 Status Resolve(const std::string& host, uint16_t port, bool to_listen, Operation operation, Addresses* out,
                std::string* text) {
+  sockets::Start();
   struct addrinfo hints = {};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_NUMERICSERV | (to_listen ? AI_PASSIVE : 0);
@@ -79,13 +56,8 @@ Status Resolve(const std::string& host, uint16_t port, bool to_listen, Operation
   const int error = ::getaddrinfo(host.empty() ? nullptr : host.c_str(), std::to_string(port).c_str(), &hints, &list);
   out->reset(list);
   if (error == 0) return Status();
-  const int error_number = error == EAI_SYSTEM ? errno : to_listen ? EADDRNOTAVAIL : EHOSTUNREACH;
-  if (text != nullptr) *text = ::gai_strerror(error);
-  return Status::FromErrno(error_number, operation);
+  return Status::FromErrno(sockets::ErrnoOfResolving(error, to_listen, text), operation);
 }
-
-// The peer is gone in one of many words.
-bool Blocks(int error_number) { return error_number == EAGAIN || error_number == EWOULDBLOCK; }
 
 // Waits until `socket` is ready or the peer has been silent for too long.
 Status WaitPatiently(const Socket& socket, int wanted, const Patience& patience, Operation operation) {
@@ -116,24 +88,22 @@ Status Socket::Connect(const std::string& host, uint16_t port, const Patience& p
   Status status = Resolve(host, port, false, Operation::kConnect, &addresses, text);
   if (!status.ok()) return status;
   for (const struct addrinfo* address = addresses.get(); address != nullptr; address = address->ai_next) {
-    Socket socket(Handle(::socket(address->ai_family, address->ai_socktype, address->ai_protocol)));
+    Socket socket(SocketHandle(::socket(address->ai_family, address->ai_socktype, address->ai_protocol)));
     if (!socket.valid()) {
-      status = platform::LastError(Operation::kConnect);
+      status = LastError(Operation::kConnect);
       continue;
     }
-    Prepare(socket.get());
-    if (::connect(socket.get(), address->ai_addr, address->ai_addrlen) != 0) {
-      if (errno != EINPROGRESS && errno != EINTR) {
-        status = platform::LastError(Operation::kConnect);
+    sockets::Prepare(socket.get());
+    const int error = sockets::StartConnection(socket.get(), address->ai_addr, address->ai_addrlen);
+    if (error != 0) {
+      if (error != EINPROGRESS) {
+        status = Status::FromErrno(error, Operation::kConnect);
         continue;
       }
       status = WaitPatiently(socket, kWritable, patience, Operation::kConnect);
       if (status.cancelled()) return status;
       if (!status.ok()) continue;
-      int error = 0;
-      socklen_t size = sizeof(error);
-      ::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &size);
-      status = error == 0 ? Status() : Status::FromErrno(error, Operation::kConnect);
+      status = MakeStatus(sockets::PendingErrno(socket.get()), Operation::kConnect);
       if (!status.ok()) continue;
     }
     *out = static_cast<Socket&&>(socket);
@@ -147,15 +117,16 @@ Status Socket::Listen(const std::string& host, uint16_t port, Socket* out, std::
   Status status = Resolve(host, port, true, Operation::kListen, &addresses, text);
   if (!status.ok()) return status;
   for (const struct addrinfo* address = addresses.get(); address != nullptr; address = address->ai_next) {
-    Socket socket(Handle(::socket(address->ai_family, address->ai_socktype, address->ai_protocol)));
+    Socket socket(SocketHandle(::socket(address->ai_family, address->ai_socktype, address->ai_protocol)));
     if (!socket.valid()) {
-      status = Status::Of(Kind::kNetwork, Operation::kListen, errno);
+      status = LastListenError();
       continue;
     }
-    Prepare(socket.get());
-    SetOption(socket.get(), SOL_SOCKET, SO_REUSEADDR, 1);
-    if (::bind(socket.get(), address->ai_addr, address->ai_addrlen) != 0 || ::listen(socket.get(), 256) != 0) {
-      status = Status::Of(Kind::kNetwork, Operation::kListen, errno);
+    sockets::Prepare(socket.get());
+    sockets::PrepareToListen(socket.get());
+    if (::bind(socket.get(), address->ai_addr, static_cast<socklen_t>(address->ai_addrlen)) != 0 ||
+        ::listen(socket.get(), 256) != 0) {
+      status = LastListenError();
       continue;
     }
     *out = static_cast<Socket&&>(socket);
@@ -168,64 +139,40 @@ Status Socket::Accept(milliseconds wait, Socket* out) {
   int ready = 0;
   Status status = Wait(kReadable, wait, nullptr, &ready);
   if (!status.ok() || ready == 0) return status;
-  Socket socket(Handle(Uninterrupted([&] { return ::accept(get(), nullptr, nullptr); })));
+  Socket socket(SocketHandle(::accept(get(), nullptr, nullptr)));
   if (!socket.valid()) {
-    if (Blocks(errno) || errno == ECONNABORTED || errno == EPROTO) return Status();  // gone again
-    return Status::Of(Kind::kNetwork, Operation::kListen, errno);
+    const int failed = sockets::LastErrno();
+    // Gone again, or another try may do.
+    if (failed == EAGAIN || failed == EINTR || failed == ECONNABORTED || failed == EPROTO) return Status();
+    return Status::Of(Kind::kNetwork, Operation::kListen, failed);
   }
-  Prepare(socket.get());
+  sockets::Prepare(socket.get());
   *out = static_cast<Socket&&>(socket);
   return Status();
 }
 
-void Socket::Shutdown() const { ::shutdown(get(), SHUT_RDWR); }
+void Socket::Shutdown() const { ::shutdown(get(), kShutdownBoth); }
 
-void Socket::ShutdownSending() const { ::shutdown(get(), SHUT_WR); }
+void Socket::ShutdownSending() const { ::shutdown(get(), kShutdownSending); }
 
 Status Socket::Wait(int wanted, milliseconds wait, const std::atomic<bool>* cancelled, int* ready) const {
   *ready = 0;
-  struct pollfd poll = {};
-  poll.fd = get();
-  poll.events =
-      static_cast<short>(((wanted & kReadable) != 0 ? POLLIN : 0) | ((wanted & kWritable) != 0 ? POLLOUT : 0));
   const auto until = std::chrono::steady_clock::now() + wait;
   milliseconds left = wait;
   for (;;) {
     if (cancelled != nullptr && cancelled->load(std::memory_order_relaxed)) return Status();
     const milliseconds slice = cancelled != nullptr ? std::min(left, kSlice) : left;
     const int timeout = static_cast<int>(std::min<int64_t>(std::max<int64_t>(slice.count(), 0), 1 << 30));
-    const int count = ::poll(&poll, 1, timeout);
-    if (count < 0 && errno != EINTR) return platform::LastError(Operation::kReceive);
-    if (count > 0) {
-      // An error or the end of the stream is told by the call that was waited for.
-      const bool broken = (poll.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
-      if ((wanted & kReadable) != 0 && (broken || (poll.revents & POLLIN) != 0)) *ready |= kReadable;
-      if ((wanted & kWritable) != 0 && (broken || (poll.revents & POLLOUT) != 0)) *ready |= kWritable;
-      return Status();
-    }
+    const int error = sockets::Wait(get(), wanted, timeout, ready);
+    if (error != 0 || *ready != 0) return MakeStatus(error, Operation::kReceive);
     left = std::chrono::duration_cast<milliseconds>(until - std::chrono::steady_clock::now());
     if (left.count() <= 0) return Status();
   }
 }
 
 Status Socket::SendNow(std::string_view first, std::string_view second, size_t* sent) const {
-  *sent = 0;
-  struct iovec pieces[2] = {{const_cast<char*>(first.data()), first.size()},
-                            {const_cast<char*>(second.data()), second.size()}};
-  struct msghdr message = {};
-  size_t pieces_count = 0;
-  pieces_count += first.empty() ? 0 : 1;
-  pieces_count += second.empty() ? 0 : 1;
-  if (pieces_count == 0) return Status();
-  message.msg_iov = first.empty() ? pieces + 1 : pieces;
-  message.msg_iovlen = static_cast<decltype(message.msg_iovlen)>(pieces_count);  // an int on macOS
-  const ssize_t count = Uninterrupted([&] { return ::sendmsg(get(), &message, kSendFlags); });
-  if (count >= 0) {
-    *sent = static_cast<size_t>(count);
-  } else if (!Blocks(errno)) {
-    return platform::LastError(Operation::kSend);
-  }
-  return Status();
+  const int error = sockets::Send(get(), first, second, sent);
+  return MakeStatus(error == EAGAIN ? 0 : error, Operation::kSend);
 }
 
 Status Socket::Send(std::string_view bytes, const Patience& patience) const {
@@ -260,17 +207,9 @@ Status Socket::Receive(char* data, size_t size, const Patience& patience, size_t
 }
 
 Status Socket::ReceiveNow(char* data, size_t size, size_t* got, bool* ended) const {
-  *got = 0;
-  *ended = false;
-  const ssize_t count = Uninterrupted([&] { return ::recv(get(), data, size, 0); });
-  if (count > 0) {
-    *got = static_cast<size_t>(count);
-  } else if (count == 0) {
-    *ended = true;
-  } else if (!Blocks(errno)) {
-    return platform::LastError(Operation::kReceive);
-  }
-  return Status();
+  const int error = sockets::Receive(get(), data, size, got);
+  *ended = error == 0 && *got == 0;
+  return MakeStatus(error == EAGAIN ? 0 : error, Operation::kReceive);
 }
 
 uint16_t Socket::LocalPort() const {
@@ -281,14 +220,7 @@ uint16_t Socket::LocalPort() const {
   return ntohs(reinterpret_cast<struct sockaddr_in&>(address).sin_port);
 }
 
-bool Socket::IsBehind() const {
-#ifdef SIOCOUTQNSD
-  int held = 0;
-  return ::ioctl(get(), SIOCOUTQNSD, &held) == 0 && held > 0;
-#else
-  return false;
-#endif
-}
+bool Socket::IsBehind() const { return sockets::IsBehind(get()); }
 
 bool Socket::PeerIsLoopback() const {
   struct sockaddr_storage address = {};

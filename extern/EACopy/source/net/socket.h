@@ -10,8 +10,8 @@
 #include <string>
 #include <string_view>
 
-#include "../platform.h"
 #include "eacopy/status.h"
+#include "socket_system.h"
 
 namespace eacopy {
 namespace net {
@@ -28,7 +28,7 @@ class Socket {
 
   Socket() = default;
   // Takes over a connected socket that does not block.
-  explicit Socket(platform::Handle handle) : handle_(static_cast<platform::Handle&&>(handle)) {}
+  explicit Socket(SocketHandle handle) : handle_(static_cast<SocketHandle&&>(handle)) {}
 
   // Tries all addresses of a name. Failures have Operation::kConnect; a name that cannot be found is EHOSTUNREACH, and
   // *text, which may be null, then says why.
@@ -42,7 +42,7 @@ class Socket {
   Status Accept(std::chrono::milliseconds wait, Socket* out);
 
   bool valid() const { return handle_.valid(); }
-  int get() const { return handle_.get(); }
+  NativeSocket get() const { return handle_.get(); }
   void Close() { handle_.Close(); }
   // Ends both directions, for every thread that uses the socket; it stays open.
   void Shutdown() const;
@@ -70,7 +70,7 @@ class Socket {
   std::string PeerName() const;  // "address:port", for logs
 
  private:
-  platform::Handle handle_;
+  SocketHandle handle_;
 };
 
 // What was received and not consumed yet. The memory grows only as far as a caller asks for it.
