@@ -29,7 +29,7 @@ class Conversation {
     ::setsockopt(ends[0], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     ::setsockopt(ends[0], SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
     thread_ = std::thread([&context, end = ends[1]] {
-      net::Socket socket{platform::Handle(end)};
+      net::Socket socket{net::SocketHandle(end)};
       net::ServeConnection(context, socket);
     });
   }

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "check.h"
+#include "noise.h"
 
 namespace eacopy {
 namespace test {
@@ -243,19 +244,6 @@ inline std::string LinkTarget(const std::string& path) {
   const ssize_t length = ::readlink(path.c_str(), target, sizeof(target));
   Must(length >= 0, "read the link " + path);
   return std::string(target, static_cast<size_t>(length));
-}
-
-// Bytes without a pattern, the same for the same seed.
-inline std::string Noise(size_t size, uint64_t seed = 1) {
-  std::string bytes(size, '\0');
-  uint64_t state = seed * 0x9e3779b97f4a7c15u + 1;
-  for (size_t i = 0; i < size; i += sizeof(state)) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    std::memcpy(&bytes[i], &state, std::min(sizeof(state), size - i));
-  }
-  return bytes;
 }
 
 // A text for every entry below an open directory: its type, mode, times and contents, by its path from there.

@@ -3,8 +3,8 @@
 #include <string>
 
 #include "check.h"
-#include "files.h"
 #include "net/digest.h"
+#include "noise.h"
 
 using namespace eacopy;
 using namespace eacopy::net;

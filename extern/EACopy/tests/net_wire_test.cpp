@@ -490,7 +490,7 @@ TEST(PathsStayInside) {
 }
 
 TEST(HighLevelsAreLeftInTheMiddleOfAFrame) {
-  if (!ZstdAvailable()) return;
+  if (!ZstdAvailable()) SKIP("there is no zstd here");
   std::string content;
   for (uint32_t i = 0; content.size() < 600000; i = i * 1664525u + 1013904223u)
     content += std::to_string(i >> 20) + " ";

@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "check.h"
-#include "files.h"
+#include "noise.h"
 
 using namespace eacopy;
 using namespace eacopy::delta;

@@ -9,6 +9,10 @@
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define EACOPY_CRC_X86 1
+// GCC for Windows does not align what it puts on the stack to more than 16 bytes, and then uses it as if it had.
+#if !defined(_WIN32) || defined(__clang__)
+#define EACOPY_CRC_X86_WIDE 1
+#endif
 #include <immintrin.h>
 #elif defined(__aarch64__) && (defined(__GNUC__) || defined(__clang__))
 #define EACOPY_CRC_ARM 1
@@ -166,6 +170,7 @@ __attribute__((target("pclmul,sse4.1"))) uint32_t CrcByMultiplying(uint32_t crc,
   return CrcByTables(static_cast<uint32_t>(_mm_extract_epi32(a, 1)), data, size);
 }
 
+#ifdef EACOPY_CRC_X86_WIDE
 // The same with 256 bytes at a time, in registers of 512 bits. For 256 bytes and more.
 __attribute__((target("avx512f,vpclmulqdq,pclmul,sse4.1"))) uint32_t CrcByWideMultiplying(uint32_t crc,
                                                                                           const uint8_t* data,
@@ -199,6 +204,7 @@ __attribute__((target("avx512f,vpclmulqdq,pclmul,sse4.1"))) uint32_t CrcByWideMu
 }
 
 bool CanMultiplyWide() { return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("vpclmulqdq"); }
+#endif
 
 bool CanMultiply() { return __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("sse4.1"); }
 
@@ -236,7 +242,9 @@ using CrcFunction = uint32_t (*)(uint32_t, const uint8_t*, size_t);
 // The fastest way for sizes of 64 bytes and more.
 CrcFunction ChooseCrc() {
 #ifdef EACOPY_CRC_X86
+#ifdef EACOPY_CRC_X86_WIDE
   if (CanMultiply() && CanMultiplyWide()) return CrcByWideMultiplying;
+#endif
   if (CanMultiply()) return CrcByMultiplying;
 #elif defined(EACOPY_CRC_ARM)
   if (HasCrcInstruction()) return CrcByInstruction;

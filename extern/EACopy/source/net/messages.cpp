@@ -15,12 +15,39 @@ struct ErrnoPair {
   int ours;
   int linux_number;
 };
-constexpr ErrnoPair kErrnoPairs[] = {
-    {EAGAIN, 11},        {EDEADLK, 35},       {ENAMETOOLONG, 36}, {ENOSYS, 38},       {ENOTEMPTY, 39},
-    {ELOOP, 40},         {EOVERFLOW, 75},     {EILSEQ, 84},       {EOPNOTSUPP, 95},   {ENOTSUP, 95},
-    {EADDRINUSE, 98},    {EADDRNOTAVAIL, 99}, {ENETDOWN, 100},    {ENETUNREACH, 101}, {ENETRESET, 102},
-    {ECONNABORTED, 103}, {ECONNRESET, 104},   {ENOBUFS, 105},     {ENOTCONN, 107},    {ETIMEDOUT, 110},
-    {ECONNREFUSED, 111}, {EHOSTUNREACH, 113}, {ESTALE, 116},      {EDQUOT, 122},      {ECANCELED, 125}};
+#ifdef _WIN32  // it has no names for two
+constexpr int kStale = EIO, kOverQuota = ENOSPC;
+#else
+constexpr int kStale = ESTALE, kOverQuota = EDQUOT;
+#endif
+// Of two pairs, the first is what is sent.
+constexpr ErrnoPair kErrnoPairs[] = {{EIO, 5},
+                                     {ENOSPC, 28},
+                                     {kStale, 116},
+                                     {kOverQuota, 122},
+                                     {EAGAIN, 11},
+                                     {EDEADLK, 35},
+                                     {ENAMETOOLONG, 36},
+                                     {ENOSYS, 38},
+                                     {ENOTEMPTY, 39},
+                                     {ELOOP, 40},
+                                     {EOVERFLOW, 75},
+                                     {EILSEQ, 84},
+                                     {EOPNOTSUPP, 95},
+                                     {ENOTSUP, 95},
+                                     {EADDRINUSE, 98},
+                                     {EADDRNOTAVAIL, 99},
+                                     {ENETDOWN, 100},
+                                     {ENETUNREACH, 101},
+                                     {ENETRESET, 102},
+                                     {ECONNABORTED, 103},
+                                     {ECONNRESET, 104},
+                                     {ENOBUFS, 105},
+                                     {ENOTCONN, 107},
+                                     {ETIMEDOUT, 110},
+                                     {ECONNREFUSED, 111},
+                                     {EHOSTUNREACH, 113},
+                                     {ECANCELED, 125}};
 #endif
 
 int32_t ToLinuxErrno(int error_number) {

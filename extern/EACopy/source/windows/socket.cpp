@@ -8,9 +8,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cwchar>
 
 #include "../net/socket_system.h"
 #include "errors.h"
+#include "wtf8.h"
 
 namespace eacopy {
 namespace net {
@@ -24,6 +26,8 @@ namespace {
 
 // Calls count bytes in 32 bits.
 constexpr size_t kMostAtOnce = size_t{1} << 30;
+// In which a wait learns that another thread has shut the socket down: select does not tell of that.
+constexpr int kSlice = 40;  // milliseconds
 
 void SetOption(SOCKET socket, int level, int option, DWORD value) {
   // Whatever is refused, the connection works without it.
@@ -97,6 +101,11 @@ int ErrnoOfWinsock(int error) {
   }
 }
 
+bool WasShutDown(SOCKET socket) {
+  char byte;
+  return ::recv(socket, &byte, 1, MSG_PEEK) == SOCKET_ERROR && ::WSAGetLastError() == WSAESHUTDOWN;
+}
+
 }  // namespace
 
 void Start() {
@@ -129,7 +138,8 @@ int ErrnoOfResolving(int error, bool to_listen, std::string* text) {
   wchar_t said[256];
   constexpr DWORD kFlags = FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS | FORMAT_MESSAGE_MAX_WIDTH_MASK;
   if (text != nullptr && ::FormatMessageW(kFlags, nullptr, static_cast<DWORD>(error), 0, said, 256, nullptr) != 0) {
-    *text = platform::ToUtf8(said);
+    text->clear();
+    platform::AppendWtf8(said, std::wcslen(said), text);
     while (!text->empty() && text->back() == ' ') text->pop_back();
   }
   return is_of_system ? ErrnoOfWinsock(error) : to_listen ? EADDRNOTAVAIL : EHOSTUNREACH;
@@ -154,27 +164,30 @@ void PrepareToListen(NativeSocket socket) { SetOption(socket, SOL_SOCKET, SO_EXC
 
 int Wait(NativeSocket socket, int wanted, int milliseconds, int* ready) {
   *ready = 0;
-  fd_set readable, writable, broken;
-  auto only = [&](fd_set* set, bool with) {
-    set->fd_count = with ? 1 : 0;
-    set->fd_array[0] = socket;
-  };
-  only(&readable, (wanted & Socket::kReadable) != 0);
-  only(&writable, (wanted & Socket::kWritable) != 0);
-  only(&broken, (wanted & Socket::kWritable) != 0);
-  const timeval time = {milliseconds / 1000, milliseconds % 1000 * 1000};
-  const int count = ::select(0, &readable, &writable, &broken, &time);
-  if (count == SOCKET_ERROR) {
-    const int error = LastErrno();
-    return error == EINTR ? 0 : error;
+  for (;;) {
+    fd_set readable, writable, broken;
+    auto only = [&](fd_set* set, bool with) {
+      set->fd_count = with ? 1 : 0;
+      set->fd_array[0] = socket;
+    };
+    only(&readable, (wanted & Socket::kReadable) != 0);
+    only(&writable, (wanted & Socket::kWritable) != 0);
+    only(&broken, true);
+    const int slice = std::min(milliseconds, kSlice);
+    timeval time = {0, slice * 1000};  // not const: mingw's header wants it so
+    const int count = ::select(0, &readable, &writable, &broken, &time);
+    if (count == SOCKET_ERROR) {
+      const int error = LastErrno();
+      return error == EINTR ? 0 : error;
+    }
+    // An error or the end of the stream is told by the call that was waited for; a connection that could not be made is
+    // in the third set alone.
+    if (readable.fd_count != 0) *ready |= Socket::kReadable;
+    if (writable.fd_count != 0) *ready |= Socket::kWritable;
+    if (broken.fd_count != 0 || (count == 0 && WasShutDown(socket))) *ready |= wanted;
+    milliseconds -= slice;
+    if (*ready != 0 || milliseconds <= 0) return 0;
   }
-  if (count == 0) return 0;
-  // An error or the end of the stream is told by the call that was waited for; a connection that could not be made is in
-  // the third set alone.
-  if (readable.fd_count != 0) *ready |= Socket::kReadable;
-  if (writable.fd_count != 0) *ready |= Socket::kWritable;
-  if (broken.fd_count != 0) *ready |= Socket::kWritable;
-  return 0;
 }
 
 int Send(NativeSocket socket, std::string_view first, std::string_view second, size_t* sent) {

@@ -145,7 +145,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   });
   ::fcntl(ends[1], F_SETFL, O_NONBLOCK);
   {
-    Socket socket{platform::Handle(ends[1])};
+    Socket socket{net::SocketHandle(ends[1])};
     ServeConnection(context, socket);
   }
   client.join();
