@@ -6,6 +6,7 @@ import fcntl
 import inspect
 import os
 import re
+import resource
 import shutil
 import socket
 import stat
@@ -707,6 +708,25 @@ def test_directories_that_are_read_only_are_brought_up_to_date(place):
     os.chmod("dst/d", 0o755)
 
 
+def test_a_directory_that_may_only_be_listed_does_not_stop_a_dry_run(place):
+    write("src/f")
+    write("src/d/g")
+    write("dst/old")
+    os.chmod(".", 0o777)
+    os.chmod("dst", 0o444)
+    if os.geteuid() == 0:
+        os.chown("dst", 4321, 4321)
+
+    def run():
+        with pytest.raises(shutil.Error) as caught:
+            sync("src", "dst", purge=True, dry_run=True)
+        found = sorted((os.path.relpath(e.filename), e.errno) for e in caught.value.errors)
+        assert found == [("dst/old", errno.EACCES), ("src/d", errno.EACCES), ("src/f", errno.EACCES)]
+
+    assert as_user(run) is None
+    os.chmod("dst", 0o755)
+
+
 def as_user(function):
     """What a call raises, as text, in a process of an ordinary user; None when it succeeds."""
     if os.geteuid() != 0:
@@ -871,6 +891,21 @@ def test_deep_and_long_paths(place):
     os.unlink("empty/f")
     report = sync("empty", "two", mirror=True)
     assert (report.files_removed, report.directories_removed) == (1, 60) and os.listdir("two") == []
+
+
+def test_deep_trees_are_removed_with_few_descriptors(place):
+    write("src/f")
+    for i in range(8):
+        os.makedirs("dst/%d/" % i + "d/" * 60)
+        write("src/%d/g" % i)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = max(map(int, os.listdir("/dev/fd"))) + 28
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
+    try:
+        report = sync("src", "dst", mirror=True, config=py_eacopy.Config(thread_count=4))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert (report.directories_removed, report.files_copied) == (480, 9)
 
 
 def test_many_files_in_one_directory(place):
@@ -1202,12 +1237,14 @@ def test_all_directories_above_a_listed_file_are_counted(listed):
     assert listed("A/B/Foo.txt", "new/out").directories_created == 4
 
 
-def test_a_file_where_the_directory_of_a_listed_file_goes_is_an_error(listed):
-    write("dst/A")
+@pytest.mark.parametrize("what", ["file", "dangling link"])
+def test_what_is_where_the_directory_of_a_listed_file_goes_is_an_error(listed, what):
+    write("dst/other")
+    os.symlink("nowhere" if what == "dangling link" else "other", "dst/A")
     with pytest.raises(shutil.Error) as caught:
         listed("Foo.txt A")
     assert [(e.errno, e.destination) for e in caught.value.errors] == [(errno.EEXIST, "absent")]
-    assert read("dst/A") == b"x"
+    assert names("dst") == ["A", "other"]
 
 
 def test_totals_are_those_of_all_that_is_listed(listed):

@@ -104,9 +104,11 @@ class FileItemTask : public Task {
       uint64_t made = 0;
       status = MakeDirectories(above, job.options().fsync, &made);
       WorkerCounters::Add(place->worker.counters->directories_created, made);
-      if (status.ok() || status.error_number() == EEXIST) {
-        status = look();
-        if (status.ok() && directory.type != FileType::kDirectory) status = Status::FromErrno(EEXIST, Operation::kNone);
+      const bool taken = status.error_number() == EEXIST;
+      if (status.ok() || taken) status = look();
+      // A file, or a link that leads to none, is where it should be.
+      if (taken && !(status.ok() && directory.type == FileType::kDirectory)) {
+        status = Status::FromErrno(EEXIST, Operation::kNone);
       }
       if (!status.ok()) return Status::FromErrno(status.error_number(), Operation::kMakeDirectory);
     }

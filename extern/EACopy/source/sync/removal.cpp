@@ -21,7 +21,7 @@ namespace {
 
 constexpr uint32_t kOwner = 0700;
 // So many levels of what is removed are open at once; those above them are found again by "..".
-constexpr size_t kOpenLevels = 32;
+constexpr size_t kOpenLevels = 8;
 
 class TreeRemoval {
  public:
@@ -78,8 +78,12 @@ class TreeRemoval {
     Level level;
     FileInfo info;
     Listing listing;
-    Status status =
-        Patiently(services_.cache, [&] { return platform::OpenDirectory(parent, name, false, &level.directory); });
+    Status status = Patiently(services_.cache, [&] {
+      const Status opened = platform::OpenDirectory(parent, name, false, &level.directory);
+      // Every worker may be removing something.
+      if (opened.error_number() == EMFILE) CloseAllButLast();
+      return opened;
+    });
     *gone = status.error_number() == ENOENT;
     if (*gone) return false;
     if (status.ok()) status = platform::GetInfo(level.directory, &info);
@@ -97,6 +101,10 @@ class TreeRemoval {
     if (levels_.size() >= kOpenLevels) levels_[levels_.size() - kOpenLevels].directory.Close();
     levels_.push_back(std::move(level));
     return true;
+  }
+
+  void CloseAllButLast() {
+    for (size_t i = 0; i + 1 < levels_.size(); ++i) levels_[i].directory.Close();
   }
 
   void Take(const char* name, FileType type, Level* level) {

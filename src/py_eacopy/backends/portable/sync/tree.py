@@ -604,7 +604,10 @@ def _identities_above(path: str) -> Set[Identity]:
 
 
 def _identity(directory: Directory, name: str) -> Optional[Identity]:
-    info = look(directory.descriptor, directory.prefix + name)
+    try:
+        info = look(directory.descriptor, directory.prefix + name)
+    except OSError:  # a directory that may be listed, and no more
+        return None
     return None if info is None else (info.st_dev, info.st_ino)
 
 
@@ -619,5 +622,8 @@ def _spellings(directory: Directory, targets: Dict[str, bool], known: Set[str]) 
     if not unlisted:
         return set()
     # Most were made by this job, and have a name of their own by now.
-    listed = set(os.listdir(directory.descriptor if directory.descriptor is not None else directory.prefix))
+    try:
+        listed = set(os.listdir(directory.descriptor if directory.descriptor is not None else directory.prefix))
+    except OSError:
+        return set(unlisted.values())
     return {identity for name, identity in unlisted.items() if name not in listed}
