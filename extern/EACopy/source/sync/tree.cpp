@@ -155,11 +155,9 @@ class Purge {
  private:
   bool Remove(const char* name, FileType type, const std::string& path, const std::string& where) {
     FileInfo info;
-    if (type == FileType::kUnknown || !spellings_.empty()) {
-      if (!platform::GetInfo(node_.destination, name, false, &info).ok()) return true;  // gone already
-      type = info.type;
-      if (IsSpelling(info.id)) return false;
-    }
+    if (!listed_.empty() && listed_.count(name) == 0) return true;  // it has got the name that the source says
+    if (type == FileType::kUnknown && platform::GetInfo(node_.destination, name, false, &info).ok()) type = info.type;
+    if (IsSpelling(name)) return false;
     if (type == FileType::kDirectory) {
       if (!services_.selection.Enters(name, [&where] { return where; })) return false;
       return RemoveTree(services_, worker_, node_.destination, name, Join(path, name), where + name + '/');
@@ -171,14 +169,14 @@ class Purge {
   // Where case, or how an accent is written, does not count, a name of the destination that the source does not have
   // may be one of the source's all the same: that one is found at the destination, and no listing has it.
   void FindSpellings(const Listing& targets, const std::vector<const char*>& known) {
-    std::vector<const char*> listed;
-    for (size_t i = 0; i < targets.size(); ++i) listed.push_back(targets.name(i));
+    std::vector<const char*> before;
+    for (size_t i = 0; i < targets.size(); ++i) before.push_back(targets.name(i));
     auto less = [](const char* a, const char* b) { return std::strcmp(a, b) < 0; };
-    std::sort(listed.begin(), listed.end(), less);
+    std::sort(before.begin(), before.end(), less);
     for (const char* name : known) {
       FileInfo info;
-      if (std::binary_search(listed.begin(), listed.end(), name, less)) continue;
-      if (platform::GetInfo(node_.destination, name, false, &info).ok()) spellings_.emplace_back(name, info.id);
+      if (std::binary_search(before.begin(), before.end(), name, less)) continue;
+      if (platform::GetInfo(node_.destination, name, false, &info).ok()) spellings_.emplace_back(name);
     }
     if (spellings_.empty()) return;
     // Most were made by this job, and have a name of their own by now.
@@ -187,23 +185,35 @@ class Purge {
     const Status status =
         Patiently(services_.cache, [&] { return platform::OpenDirectory(node_.destination, ".", false, &again); });
     if (!status.ok() || !platform::ListDirectory(again, &now).ok()) return;
-    std::unordered_set<std::string> names;
-    for (size_t i = 0; i < now.size(); ++i) names.insert(now.name(i));
+    for (size_t i = 0; i < now.size(); ++i) listed_.insert(now.name(i));
     spellings_.erase(std::remove_if(spellings_.begin(), spellings_.end(),
-                                    [&names](const auto& spelling) { return names.count(spelling.first) != 0; }),
+                                    [this](const std::string& spelling) { return listed_.count(spelling) != 0; }),
                      spellings_.end());
   }
 
-  bool IsSpelling(const platform::FileId& id) const {
-    return std::any_of(spellings_.begin(), spellings_.end(),
-                       [&id](const auto& spelling) { return spelling.second == id; });
+  // Files of a large directory may still be replaced meanwhile: both names are looked at until nothing has changed.
+  bool IsSpelling(const char* name) const {
+    if (spellings_.empty()) return false;
+    FileInfo info, again;
+    auto look = [&](FileInfo* found) { return platform::GetInfo(node_.destination, name, false, found).ok(); };
+    for (bool there = look(&again); there; there = look(&again)) {
+      info = again;
+      for (const std::string& spelling : spellings_) {
+        FileInfo other;
+        if (platform::GetInfo(node_.destination, spelling.c_str(), false, &other).ok() && other.id == info.id)
+          return true;
+      }
+      if (look(&again) && again.id == info.id) return false;
+    }
+    return true;  // gone already
   }
 
   SyncTree& tree_;
   SyncServices& services_;
   SyncNode& node_;
   Worker& worker_;
-  std::vector<std::pair<std::string, platform::FileId>> spellings_;
+  std::vector<std::string> spellings_;      // of the source, found at the destination under another name
+  std::unordered_set<std::string> listed_;  // what was at the destination after they were looked up
 };
 
 // The end of a directory

@@ -337,13 +337,14 @@ class SyncTree(Tree):
         directory, path, where = node.target, paths_of(self, node.parent, node.name)[1], node.where()
         if node.parent is None:
             path = self.destination
-        spellings = _spellings(directory, targets, known)
+        spellings, listed = _spellings(directory, targets, known)
         for name in extras:
             if worker.job.cancelled:
                 return
-            if spellings and _identity(directory, name) in spellings:
+            gone = bool(listed) and name not in listed  # it has got the name that the source says
+            if not gone and _is_spelling(directory, name, spellings):
                 continue
-            if self._remove(worker, directory, name, targets[name], os.path.join(path, name), where):
+            if gone or self._remove(worker, directory, name, targets[name], os.path.join(path, name), where):
                 with worker.job.lock:
                     node.left -= 1
 
@@ -611,19 +612,38 @@ def _identity(directory: Directory, name: str) -> Optional[Identity]:
     return None if info is None else (info.st_dev, info.st_ino)
 
 
-def _spellings(directory: Directory, targets: Dict[str, bool], known: Set[str]) -> Set[Optional[Identity]]:
-    """What the source has under names that are found at the destination, and that no listing of it has.
+def _spellings(directory: Directory, targets: Dict[str, bool], known: Set[str]) -> Tuple[List[str], Set[str]]:
+    """Names of the source that are found at the destination, and that no listing of it has.
+
+    The second result is such a listing, if there was a need for one.
 
     Where case, or how an accent is written, does not count, a name of the destination that the source does not have may
     be one of the source's all the same.
     """
-    found = {name: _identity(directory, name) for name in known if name not in targets}
-    unlisted = {name: identity for name, identity in found.items() if identity is not None}
-    if not unlisted:
-        return set()
+    found = [name for name in known if name not in targets and _identity(directory, name) is not None]
+    if not found:
+        return [], set()
     # Most were made by this job, and have a name of their own by now.
     try:
         listed = set(os.listdir(directory.descriptor if directory.descriptor is not None else directory.prefix))
     except OSError:
-        return set(unlisted.values())
-    return {identity for name, identity in unlisted.items() if name not in listed}
+        return found, set()
+    return [name for name in found if name not in listed], listed
+
+
+def _is_spelling(directory: Directory, name: str, spellings: List[str]) -> bool:
+    """Whether a name is another spelling of one of the source's.
+
+    Files of a large directory may still be replaced meanwhile: both names are looked at until nothing has changed.
+    """
+    if not spellings:
+        return False
+    again = _identity(directory, name)
+    while again is not None:
+        info = again
+        if any(_identity(directory, other) == info for other in spellings):
+            return True
+        again = _identity(directory, name)
+        if again == info:
+            return False
+    return True  # gone already
