@@ -127,9 +127,9 @@ void BringFiles(SyncTree& tree, Place& place, const Plan& plan, size_t begin, si
   }
 }
 
-// Removes what the source does not have from the destination of a directory that is pinned
-// ------------------------------
+// Removing what the source does not have ------------------------------------------------------------------------------
 
+// From the destination of a directory that is pinned.
 class Purge {
  public:
   Purge(SyncTree& tree, SyncNode& node, Worker& worker)
@@ -216,8 +216,7 @@ class Purge {
   std::unordered_set<std::string> listed_;  // what was at the destination after they were looked up
 };
 
-// The end of a directory
-// -------------------------------------------------------------------------------------------------
+// The end of a directory ----------------------------------------------------------------------------------------------
 
 // Whether a directory of the destination has the metadata of its source already.
 bool HasMetadata(const SyncServices& services, const SyncNode& node, const FileInfo& found) {
@@ -325,8 +324,7 @@ void Complete(const TreePointer& tree, NodePointer node, Worker& worker) {
   }
 }
 
-// The tasks
-// ------------------------------------------------------------------------------------------------------------
+// The tasks -----------------------------------------------------------------------------------------------------------
 
 class SliceTask : public Task {
  public:
