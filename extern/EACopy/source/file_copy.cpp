@@ -247,6 +247,8 @@ Status Destination::Commit(const Handle& source, const FileInfo& source_info, bo
     status = platform::CompareData(source, handle_, true, scratch, monitor);
     if (!status.ok()) return status;
   }
+  // Until it has its name, who clears up must see that somebody is alive.
+  const Handle lock = created_ && written_ != name_ ? platform::Duplicate(handle_) : Handle();
   // Network file systems tell here what they could not write.
   const int close_error = handle_.Close();
   if (close_error != 0) return Status::FromErrno(close_error, Operation::kClose);

@@ -184,6 +184,8 @@ Status Truncate(const Handle& file, uint64_t size);
 // Marks a temporary file as one that is being written, for as long as it is open: who clears up leaves it alone. False:
 // somebody has taken it for dead already. True where files cannot be locked, too.
 bool LockTemporary(const Handle& file);
+// Another handle of the same open file, which keeps its lock when this one is closed. Not valid where that cannot be.
+Handle Duplicate(const Handle& file);
 // `mode`: permission bits, subject to the umask; not on Windows.
 Status MakeDirectory(const Directory& parent, const char* name, uint32_t mode = 0777);
 // Makes a link to `target`. `directory` matters on Windows only.

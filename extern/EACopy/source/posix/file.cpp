@@ -68,6 +68,8 @@ bool LockTemporary(const Handle& file) {
   return ::fstat(file.get(), &st) != 0 || st.st_nlink != 0;
 }
 
+Handle Duplicate(const Handle& file) { return Handle(::fcntl(file.get(), F_DUPFD_CLOEXEC, 0)); }
+
 bool RemoveTemporaryIfDead(const Directory& parent, const char* name) {
   struct stat st, opened;
   if (::fstatat(parent.get(), name, &st, AT_SYMLINK_NOFOLLOW) != 0) return false;

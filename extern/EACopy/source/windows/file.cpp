@@ -105,6 +105,8 @@ Status Truncate(const Handle& file, uint64_t size) {
 // What is open cannot be removed by others.
 bool LockTemporary(const Handle& /*file*/) { return true; }
 
+Handle Duplicate(const Handle& /*file*/) { return Handle(); }
+
 int ReadAt(HANDLE handle, uint64_t offset, char* buffer, size_t size, size_t* got) {
   OVERLAPPED at = At(offset);
   DWORD moved = 0;

@@ -258,14 +258,21 @@ class Destination:
             system.sync(self.descriptor)
         if regular and verify:
             compare_data(source, self.descriptor, monitor)
+        renames = self._written != self._name and self._created
         descriptor, self.descriptor = self.descriptor, -1
         monitor.operation = Operation.CLOSE
-        os.close(descriptor)  # network file systems tell here what they could not write
-        if level != "none" and not system.METADATA_BY_DESCRIPTOR:
-            set_metadata(self._written, info, [], level, monitor)
-        if self._written != self._name and self._created:
-            monitor.operation = Operation.RENAME
-            os.replace(self._written, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        lock = temporary.keep_lock(descriptor) if renames else -1
+        try:
+            os.close(descriptor)  # network file systems tell here what they could not write
+            if level != "none" and not system.METADATA_BY_DESCRIPTOR:
+                set_metadata(self._written, info, [], level, monitor)
+            if renames:
+                monitor.operation = Operation.RENAME
+                os.replace(self._written, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        finally:
+            if lock >= 0:
+                system.close_quietly(lock)  # it has written nothing
+        if renames:
             self._written = self._name
             if self._before is not None:
                 # What was there before is gone: the new one stays, whatever comes.

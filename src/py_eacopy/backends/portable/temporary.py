@@ -32,6 +32,18 @@ def claim(descriptor: int) -> bool:
     return system.lock(descriptor) and (system.WINDOWS or os.fstat(descriptor).st_nlink > 0)
 
 
+def keep_lock(descriptor: int) -> int:
+    """Another descriptor of a claimed file, to be closed when it has its name: until then who clears up must see that
+    somebody is alive. -1 where that cannot be.
+    """
+    if system.WINDOWS:
+        return -1
+    try:
+        return os.dup(descriptor)
+    except OSError:
+        return -1
+
+
 def remove_if_dead(directory: Optional[int], name: str) -> bool:
     """Removes an unfinished file that nobody writes any more. False when it stays."""
     try:

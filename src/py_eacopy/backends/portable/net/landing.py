@@ -17,7 +17,7 @@ from ..destination import exists
 from ..directory import Directory
 from ..failure import CopyFailure
 from ..metadata import Attributes, set_metadata, write_attributes
-from ..temporary import TRIES, claim, make_name
+from ..temporary import TRIES, claim, keep_lock, make_name
 from .store import remove_dead_files_in
 from .tally import Tally
 
@@ -333,11 +333,16 @@ class Arrival:
             self._verify()
         descriptor, self._descriptor = self._descriptor, -1
         tally.operation = Operation.CLOSE
-        os.close(descriptor)
-        assert self._temporary is not None
-        if not system.METADATA_BY_DESCRIPTOR:
-            self._set_metadata(self._temporary, metadata, level)
-        self._rename()
+        lock = keep_lock(descriptor)
+        try:
+            os.close(descriptor)
+            assert self._temporary is not None
+            if not system.METADATA_BY_DESCRIPTOR:
+                self._set_metadata(self._temporary, metadata, level)
+            self._rename()
+        finally:
+            if lock >= 0:
+                system.close_quietly(lock)  # it has written nothing
 
     def _set_metadata(self, target: Union[int, str], metadata: Metadata, level: str) -> None:
         if level != "none":
