@@ -492,7 +492,8 @@ Status PlainSession::SendContent(const platform::Handle& file, const FileInfo& i
       const auto begin = std::chrono::steady_clock::now();
       block.clear();
       // Blocks are what the client waits for, whether they are compressed or not.
-      const bool compressed = context_.options.compression && compressor_.Compress(content, at, &block, &context_.stopping);
+      const bool compressed =
+          context_.options.compression && compressor_.Compress(content, at, &block, &context_.stopping);
       if (!compressed) PutRawFrame(&block, content);
       const auto packed = std::chrono::steady_clock::now();
       PutNumber<uint32_t>(&peer_.out(), static_cast<uint32_t>(block.size()));
