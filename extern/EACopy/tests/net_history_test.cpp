@@ -82,7 +82,7 @@ TEST(OtherVersionsAreFoundByTheirName) {
   // What is forgotten is found no more, neither are the first of many.
   for (int i = 0; i < 9; ++i) history.Add(File(std::to_string(i) + "/g", 3, 1, size));
   found = history.FindName(0, "f", size);
-  REQUIRE(found.size() == 0u);
+  REQUIRE(found.empty());
   found = history.FindName(0, "g", size);
   REQUIRE(found.size() == 8u);
   CHECK_EQUAL(found[0].path, "8/g");
