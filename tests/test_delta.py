@@ -166,6 +166,14 @@ def test_an_insertion_near_the_start_moves_the_rest(tmp_path, config, inserted):
     assert report.bytes_written < inserted + 400 * KILO
 
 
+@pytest.mark.parametrize("distance", [100_000, 1_000_000])
+def test_many_insertions_cost_some_blocks_each(tmp_path, config, distance):
+    old = noise(12 * MEGA)
+    parts = [old[at : at + distance] for at in range(0, len(old), distance)]
+    report = check(tmp_path, b"inserted".join(parts), old, config)
+    assert report.bytes_written < len(parts) * 16 * KILO
+
+
 def test_a_removal_and_swapped_halves_are_found(tmp_path, config):
     old = noise(8 * MEGA)
     assert check(tmp_path, old[:MEGA] + old[2 * MEGA + 77 :], old, config).bytes_written < 2 * MEGA

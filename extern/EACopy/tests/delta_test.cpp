@@ -81,6 +81,30 @@ TEST(ChangesInPlaceCostTheirBlocks) {
   CHECK(result.counters.bytes_written > 0 && result.counters.bytes_written <= 10 * 4096);
 }
 
+// So large that two threads compare; what the second has begun is of no use after each insertion.
+TEST(ChangesInALargeFileAreFound) {
+  Folder folder(FastPlace());
+  const std::string old = Noise(24u << 20);
+  std::string changed;
+  for (size_t at = 0, part = 900000; at < old.size(); at += part, part += 700001) {
+    changed += old.substr(at, part) + "inserted";
+  }
+  for (size_t at = 0; at < changed.size(); at += 1234567) Flip(&changed[at], 1);
+  Write(folder / "old", old);
+  for (const uint32_t threads : {1u, 4u}) {
+    Options options;
+    options.thread_count = threads;
+    Write(folder / "new", changed);
+    const JobResult result = Make(DeltaAction::kCopy, folder / "new", folder / "made", folder / "old", options);
+    CHECK(result.failures.empty());
+    CHECK(Read(folder / "made") == changed);
+    CHECK(result.counters.bytes_written < 1u << 20);
+    Write(folder / "new", changed.substr(0, changed.size() / 2));  // shorter than the destination
+    CHECK(Make(DeltaAction::kCopy, folder / "new", folder / "made", folder / "made", options).failures.empty());
+    CHECK(Read(folder / "made") == changed.substr(0, changed.size() / 2));
+  }
+}
+
 TEST(FailuresNameWhatFailed) {
   Folder folder(FastPlace());
   Write(folder / "new", "new");

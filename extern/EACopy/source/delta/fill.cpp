@@ -14,6 +14,7 @@ namespace {
 
 constexpr size_t kPiece = 256u << 10;
 constexpr uint64_t kSharedPiece = 64u << 20;
+constexpr uint64_t kLarge = 8u << 20;  // from here on a second thread pays
 
 class Filler {
  public:
@@ -54,7 +55,9 @@ Status Filler::Run() {
   bool done = false;
   Status cloned = CloneSource(&done);
   if (done || !cloned.ok()) return cloned;
-  Matcher matcher(request_.source, request_.reference.handle(), request_.reference.info().size, request_.monitor);
+  const bool ahead = size >= kLarge && request_.options.thread_count > 1;
+  Matcher matcher({request_.source, request_.reference.handle(), request_.reference.info().size}, ahead,
+                  request_.monitor);
   uint64_t reached = 0;
   bool cut_off = false;
   is_reference_ = request_.in_place;

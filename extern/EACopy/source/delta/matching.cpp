@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bitset>
 #include <cstring>
+#include <iterator>
 #include <string_view>
 
 #include "../ranges.h"
@@ -13,17 +14,20 @@ namespace eacopy {
 namespace delta {
 namespace {
 
-// What is compared at once, and the unit in which changes in place are told apart: that of file systems' blocks.
-constexpr size_t kStep = 256u << 10;
-constexpr size_t kBlock = 4096;
-constexpr size_t kGroup = 64u << 10;
 // So much must be lost before it is looked for, and so much of what is found must match.
 constexpr uint64_t kLost = 32u << 10;
 constexpr size_t kFound = 1024;
+constexpr size_t kGroup = 64u << 10;  // is looked at at once, going back from what was found
 // What is searched for, and how many different bytes it must have: zeros and the like are everywhere.
 constexpr size_t kProbe = 64;
 constexpr size_t kDistinct = 8;
-constexpr int64_t kNear = 4 << 20;
+// What is compared at once grows up to kStride: where insertions are close to each other, only the last of them is
+// found.
+constexpr size_t kShortest = 64u << 10;
+// How far around the expected place is looked before the whole reference is, and how much is read at once.
+constexpr int64_t kAnywhere = INT64_MAX;
+constexpr int64_t kAround[] = {256 << 10, 4 << 20, kAnywhere};
+constexpr int64_t kWindow = 4 << 20;
 // All searches together may read so many times the reference.
 constexpr uint64_t kBudget = 12;
 
@@ -35,32 +39,21 @@ bool TellsApart(const std::string& probe) {
 
 }  // namespace
 
-Matcher::Matcher(const platform::Handle& source, const platform::Handle& reference, uint64_t reference_size,
-                 const Monitor& monitor)
-    : source_(source),
-      reference_(reference),
-      reference_size_(reference_size),
+Matcher::Matcher(const Files& files, bool ahead, const Monitor& monitor)
+    : files_(files),
+      comparison_(files, ahead),
       monitor_(monitor),
-      budget_(reference_size > UINT64_MAX / kBudget ? UINT64_MAX : reference_size * kBudget) {}
+      budget_(files.reference_size > UINT64_MAX / kBudget ? UINT64_MAX : files.reference_size * kBudget) {}
 
 Status Matcher::ReadSource(uint64_t offset, size_t size, std::string* out) {
-  out->resize(size);
-  size_t got = 0;
-  Status status = platform::ReadRange(source_, Operation::kRead, offset, &(*out)[0], size, &got);
-  out->resize(got);
-  bytes_read_ += got;
+  Status status = files_.ReadSource(offset, size, out);
+  bytes_read_ += out->size();
   return status;
 }
 
 Status Matcher::ReadReference(int64_t offset, size_t size, std::string* out) {
-  out->clear();
-  if (offset < 0 || static_cast<uint64_t>(offset) >= reference_size_) return Status();
-  out->resize(size);
-  size_t got = 0;
-  Status status =
-      platform::ReadRange(reference_, Operation::kReadReference, static_cast<uint64_t>(offset), &(*out)[0], size, &got);
-  out->resize(got);
-  bytes_read_ += got;
+  Status status = files_.ReadReference(offset, size, out);
+  bytes_read_ += out->size();
   return status;
 }
 
@@ -68,17 +61,18 @@ Status Matcher::Match(uint64_t begin, uint64_t end, const Take& take, uint64_t* 
   uint64_t position = begin;
   uint64_t lost = begin;  // between the two nothing has matched
   uint64_t patience = kLost;
+  size_t stride_size = kShortest;
   while (position < end) {
     if (monitor_.cancelled()) return Status::Cancelled();
-    Status status = ReadSource(position, static_cast<size_t>(std::min<uint64_t>(kStep, end - position)), &ours_);
-    if (!status.ok()) return status;
-    if (ours_.empty()) break;
-    const size_t size = ours_.size();
+    const Stride& stride = comparison_.Compare(position, stride_size, end, shift_);
+    if (!stride.status.ok()) return stride.status;
+    if (stride.size == 0) break;
     bool found = false;
-    status = Compare(position, size, &lost, &found, take);
+    Status status = TakeEqual(stride, &lost, &found, take);
     if (!status.ok()) return status;
     if (found) patience = kLost;
-    position += size;
+    position += stride.size;
+    stride_size = std::min(2 * stride_size, kStride);
     if (position - lost < patience) continue;
     uint64_t start = 0;
     int64_t shift = 0;
@@ -95,71 +89,58 @@ Status Matcher::Match(uint64_t begin, uint64_t end, const Take& take, uint64_t* 
     if (!status.ok()) return status;
     lost = position;
     patience = kLost;
+    stride_size = kShortest;
   }
   *reached = position;
   return position > lost ? take({lost, position - lost, kNowhere}) : Status();
 }
 
-// Takes the equal parts of what is in ours_, and what was lost before each.
-Status Matcher::Compare(uint64_t position, size_t size, uint64_t* lost, bool* found, const Take& take) {
-  const int64_t diagonal = static_cast<int64_t>(position) + shift_;
-  Status status = ReadReference(diagonal, size, &theirs_);
-  if (!status.ok()) return status;
-  auto equal = [this](size_t at, size_t count) {
-    return at + count <= theirs_.size() && std::memcmp(&ours_[at], &theirs_[at], count) == 0;
-  };
-  auto put = [&](size_t at, size_t count) {
-    if (position + at > *lost) {
-      Status before = take({*lost, position + at - *lost, kNowhere});
-      if (!before.ok()) return before;
+// Takes the equal parts of a stride, and what was lost before each.
+Status Matcher::TakeEqual(const Stride& stride, uint64_t* lost, bool* found, const Take& take) {
+  const size_t blocks = (stride.size + kBlock - 1) / kBlock;
+  for (size_t block = 0; block < blocks;) {
+    const size_t first = block;
+    while (block < blocks && stride.equal[block]) ++block;
+    if (block == first) {
+      ++block;
+      continue;
     }
-    *lost = position + at + count;
+    const uint64_t begin = stride.position + first * kBlock;
+    const uint64_t end = stride.position + std::min(block * kBlock, stride.size);
+    Status status = begin > *lost ? take({*lost, begin - *lost, kNowhere}) : Status();
+    if (status.ok()) status = take({begin, end - begin, begin + static_cast<uint64_t>(stride.shift)});
+    if (!status.ok()) return status;
+    *lost = end;
     *found = true;
-    return take({position + at, count, static_cast<uint64_t>(diagonal) + at});
-  };
-  if (equal(0, size)) return put(0, size);
-  size_t begin = size;  // of what has been equal since; `size`: nothing
-  for (size_t group = 0; group < size; group += kGroup) {
-    const size_t group_size = std::min(kGroup, size - group);
-    const bool whole = equal(group, group_size);
-    const size_t step = whole ? group_size : kBlock;
-    for (size_t block = group; block < group + group_size; block += step) {
-      const bool same = whole || equal(block, std::min(step, size - block));
-      if (same && begin == size) begin = block;
-      if (same || begin == size) continue;
-      status = put(begin, block - begin);
-      if (!status.ok()) return status;
-      begin = size;
-    }
   }
-  return begin < size ? put(begin, size - begin) : Status();
+  return Status();
 }
 
-// Looks for what was lost: where in the source it begins to match again, and the shift.
+// Looks for what was lost: where in the source it begins to match again, and the shift. What is near is looked for
+// first, wherever in the source it begins.
 Status Matcher::Search(uint64_t lost, uint64_t position, bool* found, uint64_t* start, int64_t* shift) {
   *found = false;
-  // The end of what is lost is most likely to come after an insertion, its middle before a removal.
-  for (uint64_t place : {position - kProbe, lost + (position - lost) / 2, lost}) {
-    std::string probe;
-    Status status = ReadSource(place, kProbe, &probe);
+  // Where the next change comes soon only the first place serves; after a long insertion only the last.
+  const uint64_t places[] = {lost + kLost - kProbe, lost + (position - lost) / 2, position - kProbe};
+  std::string probes[std::size(places)];
+  for (size_t i = 0; i < std::size(places); ++i) {
+    Status status = ReadSource(places[i], kProbe, &probes[i]);
     if (!status.ok()) return status;
-    if (!TellsApart(probe)) continue;
-    const int64_t expected = static_cast<int64_t>(place) + shift_;
-    int64_t last = -1;
-    for (bool near : {true, false}) {
+  }
+  for (const int64_t around : kAround) {
+    for (size_t i = 0; i < std::size(places); ++i) {
+      if (!TellsApart(probes[i])) continue;
+      const int64_t expected = static_cast<int64_t>(places[i]) + shift_;
       int64_t at = -1;
-      status = near ? Find(probe, expected - kNear, expected + kNear, &at)
-                    : Find(probe, 0, static_cast<int64_t>(reference_size_), &at);
+      Status status = around == kAnywhere ? Find(probes[i], 0, static_cast<int64_t>(files_.reference_size), &at)
+                                          : Find(probes[i], expected - around, expected + around, &at);
       if (!status.ok()) return status;
-      if (at < 0 || at == last) continue;
-      last = at;
-      bool holds = false;
-      status = Holds(place, static_cast<uint64_t>(at), lost, &holds);
+      if (at < 0) continue;
+      status = Holds(places[i], static_cast<uint64_t>(at), lost, found);
       if (!status.ok()) return status;
-      if (!holds) continue;
-      *found = true;
-      *shift = at - static_cast<int64_t>(place);
-      return FirstMatch(place, static_cast<uint64_t>(at), lost, start);
+      if (!*found) continue;
+      *shift = at - static_cast<int64_t>(places[i]);
+      return FirstMatch(places[i], static_cast<uint64_t>(at), lost, start);
     }
   }
   return Status();
@@ -168,10 +149,10 @@ Status Matcher::Search(uint64_t lost, uint64_t position, bool* found, uint64_t* 
 Status Matcher::Find(const std::string& probe, int64_t begin, int64_t end, int64_t* at) {
   *at = -1;
   begin = std::max<int64_t>(begin, 0);
-  end = std::min(end, static_cast<int64_t>(reference_size_));
+  end = std::min(end, static_cast<int64_t>(files_.reference_size));
   while (end - begin >= static_cast<int64_t>(kProbe) && budget_ > 0) {
     if (monitor_.cancelled()) return Status::Cancelled();
-    Status status = ReadReference(begin, static_cast<size_t>(std::min(kNear, end - begin)), &window_);
+    Status status = ReadReference(begin, static_cast<size_t>(std::min(kWindow, end - begin)), &window_);
     if (!status.ok()) return status;
     budget_ -= std::min<uint64_t>(budget_, window_.size());
 #if defined(__linux__) || defined(__APPLE__)

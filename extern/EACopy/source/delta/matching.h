@@ -14,6 +14,7 @@
 
 #include "../monitor.h"
 #include "../platform.h"
+#include "comparison.h"
 
 namespace eacopy {
 namespace delta {
@@ -31,29 +32,27 @@ class Matcher {
  public:
   using Take = std::function<Status(const Stretch&)>;
 
-  Matcher(const platform::Handle& source, const platform::Handle& reference, uint64_t reference_size,
-          const Monitor& monitor);
+  // With `ahead` a second thread may help.
+  Matcher(const Files& files, bool ahead, const Monitor& monitor);
 
   // Tells `take` what [begin, end) of the source is made of, in order and without gaps. *reached is less than `end`
   // where the source ends before.
   Status Match(uint64_t begin, uint64_t end, const Take& take, uint64_t* reached);
 
   // Of both files, so far.
-  uint64_t bytes_read() const { return bytes_read_; }
+  uint64_t bytes_read() const { return bytes_read_ + comparison_.bytes_read(); }
 
  private:
-  Status Compare(uint64_t position, size_t size, uint64_t* lost, bool* found, const Take& take);
+  static Status TakeEqual(const Stride& stride, uint64_t* lost, bool* found, const Take& take);
   Status Search(uint64_t lost, uint64_t position, bool* found, uint64_t* start, int64_t* shift);
   Status Find(const std::string& probe, int64_t begin, int64_t end, int64_t* at);
   Status Holds(uint64_t place, uint64_t candidate, uint64_t lost, bool* holds);
   Status FirstMatch(uint64_t place, uint64_t candidate, uint64_t lost, uint64_t* start);
   Status ReadSource(uint64_t offset, size_t size, std::string* out);
-  // What lies outside of the reference is like nothing.
   Status ReadReference(int64_t offset, size_t size, std::string* out);
 
-  const platform::Handle& source_;
-  const platform::Handle& reference_;
-  const uint64_t reference_size_;
+  const Files files_;
+  Comparison comparison_;
   const Monitor& monitor_;
   int64_t shift_ = 0;
   uint64_t budget_;  // bytes of the reference that searches may still read

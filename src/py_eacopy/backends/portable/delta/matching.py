@@ -10,14 +10,17 @@ from typing import Iterator, NamedTuple, Optional, Tuple
 
 from .access import read_at
 
-#: What is compared at once, and the unit in which changes in place are told apart: that of file systems' blocks.
-_STEP, _BLOCK = 1 << 20, 4096
+#: What is compared at once grows: behind a change there may soon be another, and what was lost is read again.
+_SHORTEST, _LONGEST = 64 << 10, 1 << 20
+#: The unit in which changes in place are told apart: that of file systems' blocks.
+_BLOCK = 4096
 _GROUP = 64 << 10
 #: So much must be lost before it is looked for, and so much of what is found must match.
 _LOST, _FOUND = 32 << 10, 1024
 #: What is searched for, and what of it must differ: zeros and the like are everywhere.
 _PROBE, _DISTINCT = 64, 8
-_NEAR = 4 << 20
+#: How far around the expected place is looked before the whole reference is, and how much is read at once.
+_AROUND, _WINDOW = (256 << 10, 4 << 20), 4 << 20
 #: All searches together may read so many times the reference.
 _BUDGET = 12
 
@@ -53,9 +56,9 @@ class Matcher:
     def stretches(self, begin: int, end: int) -> Iterator[Stretch]:
         """What [begin, end) of the source is made of, in order and without gaps; less where the source ends before."""
         position = lost = begin  # between the two nothing has matched
-        patience = _LOST
+        patience, step = _LOST, _SHORTEST
         while position < end:
-            chunk = self._read(self._source, min(_STEP, end - position), position)
+            chunk = self._read(self._source, min(step, end - position), position)
             if not chunk:
                 break
             for start, length in self._equal_parts(chunk, position):
@@ -65,6 +68,7 @@ class Matcher:
                 lost = start + length
                 patience = _LOST
             position += len(chunk)
+            step = min(2 * step, _LONGEST)
             if position - lost >= patience:
                 found = self._search(lost, position)
                 if found is None:
@@ -75,7 +79,7 @@ class Matcher:
                 position = min(-(-start // _BLOCK) * _BLOCK, end)
                 if position > lost:
                     yield Stretch(lost, position - lost, -1)
-                lost, patience = position, _LOST
+                lost, patience, step = position, _LOST, _SHORTEST
         if position > lost:
             yield Stretch(lost, position - lost, -1)
 
@@ -101,30 +105,24 @@ class Matcher:
     # Searching --------------------------------------------------------------------------------------------------------
 
     def _search(self, lost: int, position: int) -> Optional[Tuple[int, int]]:
-        """Looks for what was lost: returns where in the source it begins to match again, and the shift."""
-        # The end of what is lost is most likely to come after an insertion, its middle before a removal.
-        for place in (position - _PROBE, (lost + position) // 2, lost):
-            probe = self._read(self._source, _PROBE, place)
-            if len(probe) < _PROBE or len(set(probe)) < _DISTINCT:
-                continue
-            for candidate in self._occurrences(probe, place + self._shift):
-                if self._holds(place, candidate, lost, position):
+        """Looks for what was lost, first nearby: where in the source it begins to match again, and the shift."""
+        # Where the next change comes soon only the first place serves; after a long insertion only the last.
+        places = (lost + _LOST - _PROBE, (lost + position) // 2, position - _PROBE)
+        probes = [(place, self._read(self._source, _PROBE, place)) for place in places]
+        probes = [(place, probe) for place, probe in probes if len(probe) == _PROBE and len(set(probe)) >= _DISTINCT]
+        for around in (*_AROUND, None):
+            for place, probe in probes:
+                expected = place + self._shift
+                begin, end = (0, self._reference_size) if around is None else (expected - around, expected + around)
+                candidate = self._find(probe, begin, end)
+                if candidate >= 0 and self._holds(place, candidate, lost):
                     return self._first_match(place, candidate, lost), candidate - place
         return None
-
-    def _occurrences(self, probe: bytes, expected: int) -> Iterator[int]:
-        """Where the reference has the probe: at most one near the expected place, and one anywhere."""
-        near = self._find(probe, expected - _NEAR, expected + _NEAR)
-        if near >= 0:
-            yield near
-        anywhere = self._find(probe, 0, self._reference_size)
-        if anywhere >= 0 and anywhere != near:
-            yield anywhere
 
     def _find(self, probe: bytes, begin: int, end: int) -> int:
         begin, end = max(begin, 0), min(end, self._reference_size)
         while begin < end and self._budget > 0:
-            window = self._read(self._reference, min(_NEAR, end - begin), begin)
+            window = self._read(self._reference, min(_WINDOW, end - begin), begin)
             self._budget -= len(window)
             found = window.find(probe)
             if found >= 0:
@@ -136,7 +134,7 @@ class Matcher:
                 break
         return -1
 
-    def _holds(self, place: int, candidate: int, lost: int, position: int) -> bool:
+    def _holds(self, place: int, candidate: int, lost: int) -> bool:
         """Whether more than the probe matches, on either side of it."""
         after = self._read(self._source, _FOUND, place)
         if after == self._read_reference(candidate, len(after)) and len(after) == _FOUND:
