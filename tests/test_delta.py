@@ -404,6 +404,35 @@ def test_cancelling_leaves_no_file(tmp_path, config):
     assert sorted(os.listdir(str(tmp_path))) == ["new", "old"]
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts its threads in /proc")
+@pytest.mark.usefixtures("needs_zstd")
+def test_cancelling_does_not_wait_until_the_reference_is_indexed(tmp_path, config):
+    (tmp_path / "new").write_bytes(noise(MEGA, 1))
+    (tmp_path / "old").write_bytes(noise(8 * MEGA))
+    control = Control()
+
+    def cancel(before):
+        workers = 1 if config.backend == "native" else 0  # the portable backend works in the calling thread
+        deadline = time.monotonic() + 30
+        while len(os.listdir("/proc/self/task")) < len(before) + workers + 2 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        control.cancel()
+
+    before = os.listdir("/proc/self/task")
+    watcher = threading.Thread(target=cancel, args=(before,))
+    watcher.start()
+    with pytest.raises(py_eacopy.CopyInterruptedError):
+        py_eacopy.create_delta(
+            tmp_path / "new", tmp_path / "old", tmp_path / "patch", 22, config=config, control=control
+        )
+    watcher.join()
+    left_behind = set(os.listdir("/proc/self/task")).difference(before)
+    assert left_behind  # zstd is still at it, and ends by itself
+    assert sorted(os.listdir(str(tmp_path))) == ["new", "old"]
+    while left_behind.intersection(os.listdir("/proc/self/task")):
+        time.sleep(0.05)
+
+
 def test_an_exception_out_of_the_callback_comes_out_and_leaves_no_file(tmp_path, config):
     (tmp_path / "new").write_bytes(noise(MEGA) * 256)
     (tmp_path / "old").write_bytes(noise(MEGA, 1))

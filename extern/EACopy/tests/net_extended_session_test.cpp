@@ -793,16 +793,18 @@ TEST(APatchIsTakenWhenItsReferenceIsThere) {
   if (!ZstdAvailable()) SKIP("no zstd here");
   Served served;
   const std::string old = test::Noise(50000), content = old.substr(7) + "new";
-  std::string patch;
-  delta::FrameWriter frame;
-  CHECK(frame.Begin(old, content.size(), 3) && frame.Add(content, true, &patch));
+  auto make_patch = [&old](const std::string& of) {
+    delta::FrameWriter frame;
+    std::string made;
+    CHECK(frame.Begin(nullptr, old, of.size(), 3, [] { return false; }).ok() && frame.Add(of, true, &made));
+    return made;
+  };
+  const std::string patch = make_patch(content);
   CHECK(patch.size() < 1000);
   auto data = [](const std::string& bytes) { return Message([&](std::string* out) { EncodePatchData(out, bytes); }); };
   std::string damaged = patch;
   damaged[damaged.size() - 6] = static_cast<char>(damaged[damaged.size() - 6] ^ 1);
-  std::string bomb;
-  delta::FrameWriter large;
-  CHECK(large.Begin(old, 100u << 20, 3) && large.Add(std::string(100u << 20, 'x'), true, &bomb));
+  const std::string bomb = make_patch(std::string(100u << 20, 'x'));
   for (const std::string& bytes : {damaged, patch.substr(0, patch.size() / 2), bomb, std::string("no frame")}) {
     Write(served / "f", old);
     Client client(served, "share");

@@ -3,6 +3,13 @@
 #include "frames.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <utility>
 
 #include "../net/bytes.h"
 #include "../net/zstd_library.h"
@@ -23,6 +30,8 @@ constexpr uint32_t kMagic = 0xFD2FB528;
 constexpr int kWindowLogMinimum = 10;
 constexpr int kWindowLogMaximum = sizeof(size_t) >= 8 ? 31 : 30;
 constexpr size_t kPiece = 128u << 10;
+constexpr size_t kLongToIndex = 1u << 20;
+constexpr std::chrono::milliseconds kPatience(10);
 
 uint64_t TakeNumber(net::Reader* reader, size_t size) {
   uint64_t number = 0;
@@ -62,38 +71,86 @@ int WindowLog(uint64_t size) {
   return log;
 }
 
-FrameWriter::~FrameWriter() {
-  if (context_ != nullptr) TheZstdLibrary().free_compressor(static_cast<CompressionContext*>(context_));
-}
+// What a thread that is left behind still needs.
+struct FrameWriter::Encoder {
+  Encoder() : context(TheZstdLibrary().create_compressor()) {}
+  ~Encoder() {
+    if (context != nullptr) TheZstdLibrary().free_compressor(context);
+  }
+  Encoder(const Encoder&) = delete;
+  Encoder& operator=(const Encoder&) = delete;
 
-bool FrameWriter::Begin(std::string_view prefix, uint64_t size, int level) {
-  const ZstdLibrary& library = TheZstdLibrary();
-  if (!library.complete || context_ != nullptr) return false;
-  CompressionContext* context = library.create_compressor();
-  if (context == nullptr) return false;
-  context_ = context;
-  auto set = [&](int parameter, int value) {
-    return library.is_error(library.set_compression(context, parameter, value)) == 0;
-  };
-  return set(net::kZstdLevel, level) && set(net::kZstdWindowLog, WindowLog(std::max<uint64_t>(prefix.size(), size))) &&
-         set(net::kZstdLongDistance, 1) && set(net::kZstdContentSize, 1) && set(net::kZstdChecksum, 1) &&
-         library.is_error(library.pledge_size(context, size)) == 0 &&
-         library.is_error(library.compress_with(context, prefix.data(), prefix.size())) == 0;
+  bool Set(std::string_view with, uint64_t size, int level) {
+    const ZstdLibrary& library = TheZstdLibrary();
+    auto set = [&](int parameter, int value) {
+      return library.is_error(library.set_compression(context, parameter, value)) == 0;
+    };
+    return context != nullptr && set(net::kZstdLevel, level) &&
+           set(net::kZstdWindowLog, WindowLog(std::max<uint64_t>(with.size(), size))) &&
+           set(net::kZstdLongDistance, 1) && set(net::kZstdContentSize, 1) && set(net::kZstdChecksum, 1) &&
+           library.is_error(library.pledge_size(context, size)) == 0 &&
+           library.is_error(library.compress_with(context, with.data(), with.size())) == 0;
+  }
+
+  bool Add(std::string_view content, int directive, std::string* out) {
+    const ZstdLibrary& library = TheZstdLibrary();
+    ZstdInput input{content.data(), content.size(), 0};
+    for (;;) {
+      const size_t before = out->size();
+      out->resize(before + kPiece);
+      ZstdOutput output{&(*out)[before], kPiece, 0};
+      const size_t left = library.compress_some(context, &output, &input, directive);
+      out->resize(before + output.pos);
+      if (library.is_error(left) != 0) return false;
+      if (input.pos == input.size && (directive != net::kZstdEnd || left == 0)) return true;
+    }
+  }
+
+  // The prefix is indexed with the first call, whatever it brings.
+  void Index() {
+    const bool indexed = Add({}, net::kZstdContinue, &head);
+    std::lock_guard<std::mutex> lock(mutex);
+    ok = indexed;
+    done = true;
+    ended.notify_one();
+  }
+
+  CompressionContext* const context;
+  std::shared_ptr<const void> prefix;
+  std::string head;  // what came of the frame before any content
+  std::mutex mutex;
+  std::condition_variable ended;
+  bool done = false;
+  bool ok = false;
+};
+
+Status FrameWriter::Begin(std::shared_ptr<const void> owner, std::string_view prefix, uint64_t size, int level,
+                          const std::function<bool()>& cancelled) {
+  const Status out_of_memory = Status::FromErrno(ENOMEM, Operation::kStart);
+  if (!TheZstdLibrary().complete) return out_of_memory;
+  encoder_ = std::make_shared<Encoder>();
+  encoder_->prefix = std::move(owner);
+  if (!encoder_->Set(prefix, size, level)) return out_of_memory;
+  if (prefix.size() < kLongToIndex) return Status();
+  try {
+    std::thread([encoder = encoder_] { encoder->Index(); }).detach();
+  } catch (const std::system_error&) {
+    return Status();  // then it is indexed with the first content, and nothing can be done about it
+  }
+  std::unique_lock<std::mutex> lock(encoder_->mutex);
+  while (!encoder_->ended.wait_for(lock, kPatience, [this] { return encoder_->done; })) {
+    if (!cancelled()) continue;
+    lock.unlock();
+    encoder_.reset();
+    return Status::Cancelled();
+  }
+  return encoder_->ok ? Status() : out_of_memory;
 }
 
 bool FrameWriter::Add(std::string_view content, bool last, std::string* out) {
-  const ZstdLibrary& library = TheZstdLibrary();
-  ZstdInput input{content.data(), content.size(), 0};
-  for (;;) {
-    const size_t before = out->size();
-    out->resize(before + kPiece);
-    ZstdOutput output{&(*out)[before], kPiece, 0};
-    const size_t left = library.compress_some(static_cast<CompressionContext*>(context_), &output, &input,
-                                              last ? net::kZstdEnd : net::kZstdContinue);
-    out->resize(before + output.pos);
-    if (library.is_error(left) != 0) return false;
-    if (input.pos == input.size && (!last || left == 0)) return true;
-  }
+  out->append(encoder_->head);
+  encoder_->head.clear();
+  return encoder_->Add(content, last ? net::kZstdEnd : net::kZstdContinue, out);
 }
 
 FrameReader::~FrameReader() {

@@ -5,8 +5,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
+
+#include "eacopy/status.h"
 
 namespace eacopy {
 namespace delta {
@@ -28,21 +32,21 @@ bool ReadFrameHeader(std::string_view bytes, FrameHeader* out);
 // The logarithm of a window that holds `size` bytes, as far as there is one.
 int WindowLog(uint64_t size);
 
-// Makes one frame. The prefix must stay where it is until the frame is complete.
+// Makes one frame.
 class FrameWriter {
  public:
-  FrameWriter() = default;
-  ~FrameWriter();
-  FrameWriter(const FrameWriter&) = delete;
-  FrameWriter& operator=(const FrameWriter&) = delete;
-
-  // `size`: of the content, exactly. False when memory is short or there is no zstd.
-  bool Begin(std::string_view prefix, uint64_t size, int level);
+  // `size`: of the content, exactly. `owner` keeps the prefix where it is.
+  // Indexing the prefix takes half a minute at the highest levels, and nothing interrupts it: once `cancelled` it is
+  // left to end in a thread of its own. ENOMEM also where there is no zstd.
+  Status Begin(std::shared_ptr<const void> owner, std::string_view prefix, uint64_t size, int level,
+               const std::function<bool()>& cancelled);
   // Appends what the encoder yields; with `last` the end of the frame.
   bool Add(std::string_view content, bool last, std::string* out);
 
  private:
-  void* context_ = nullptr;
+  struct Encoder;
+
+  std::shared_ptr<Encoder> encoder_;
 };
 
 // Decodes one frame.

@@ -20,6 +20,7 @@ namespace delta {
 namespace {
 
 constexpr size_t kPiece = 256u << 10;
+constexpr size_t kPrefixPiece = 16u << 20;
 
 // A skippable frame of RFC 8878: its magic number and size, then a tag, where the prefix begins and ends in the
 // reference, and how long the segment is.
@@ -39,19 +40,26 @@ Status OutOfMemory() { return Status::FromErrno(ENOMEM, Operation::kStart); }
 // A stretch of the reference, in memory.
 class Prefix {
  public:
-  Status Read(const Reference& reference, uint64_t first, uint64_t last) {
+  Status Read(const Reference& reference, uint64_t first, uint64_t last, const Monitor& monitor) {
     size_ = static_cast<size_t>(last - first);
     data_.reset(new (std::nothrow) char[size_ == 0 ? 1 : size_]);
     if (!data_) return OutOfMemory();
-    size_t got = 0;
-    Status status = platform::ReadRange(reference.handle(), Operation::kReadReference, first, data_.get(), size_, &got);
-    if (status.ok() && got < size_) return Status::Of(Kind::kDeltaCopy, Operation::kReadReference, EBUSY);
-    return status;
+    for (size_t at = 0; at < size_;) {
+      if (monitor.cancelled()) return Status::Cancelled();
+      size_t got = 0;
+      Status status = platform::ReadRange(reference.handle(), Operation::kReadReference, first + at, data_.get() + at,
+                                          std::min(size_ - at, kPrefixPiece), &got);
+      if (!status.ok()) return status;
+      if (got == 0) return Status::Of(Kind::kDeltaCopy, Operation::kReadReference, EBUSY);
+      at += got;
+    }
+    return Status();
   }
+  const std::shared_ptr<char[]>& data() const { return data_; }
   std::string_view bytes() const { return std::string_view(data_.get(), size_); }
 
  private:
-  std::unique_ptr<char[]> data_;
+  std::shared_ptr<char[]> data_;
   size_t size_ = 0;
 };
 
@@ -98,10 +106,12 @@ class PatchWriter {
 
   Status WriteFrame(uint64_t begin, uint64_t end, uint64_t first, uint64_t last) {
     Prefix prefix;
-    Status status = prefix.Read(request_.reference, first, last);
+    Status status = prefix.Read(request_.reference, first, last, request_.monitor);
     if (!status.ok()) return status;
     FrameWriter frame;
-    if (!frame.Begin(prefix.bytes(), end - begin, level_)) return OutOfMemory();
+    status = frame.Begin(prefix.data(), prefix.bytes(), end - begin, level_,
+                         [this] { return request_.monitor.cancelled(); });
+    if (!status.ok()) return status;
     size_t room = 0;
     char* buffer = request_.scratch.Buffer(kPiece, &room);
     std::string packed;
@@ -202,7 +212,7 @@ class PatchReader {
     status = Check(header);
     if (!status.ok()) return status;
     Prefix prefix;
-    status = prefix.Read(request_.reference, head.first, head.last);
+    status = prefix.Read(request_.reference, head.first, head.last, request_.monitor);
     if (!status.ok()) return status;
     FrameReader frame;
     if (!frame.Begin(prefix.bytes(), std::max<uint64_t>(header.window_size, head.last - head.first))) {

@@ -194,14 +194,15 @@ Status ContentSender::SendPatched(uint32_t index, std::string_view path, const O
   Status status = OpenFile(index, path, &file, &info);
   if (!status.ok() || !file.valid()) return status;
   if (info.size == 0 || info.size > kMostPatched) return SendUnknownReference(index);
-  std::string prefix;
+  const auto prefix = std::make_shared<std::string>();
   delta::FrameWriter frame;
-  status = older.ReadExactly(reference, &context_.stopping, &prefix);
-  if (status.cancelled()) return status;
+  status = older.ReadExactly(reference, &context_.stopping, prefix.get());
   const int level = level_ > 0 && level_ != kAdaptive ? level_ : kPatchLevel;
-  if (!status.ok() || !frame.Begin(prefix, info.size, level)) {
-    return SendUnknownReference(index);
+  if (status.ok()) {
+    status = frame.Begin(prefix, *prefix, info.size, level, [this] { return context_.stopping.load(); });
   }
+  if (status.cancelled()) return status;
+  if (!status.ok()) return SendUnknownReference(index);
   const Witness witness(file, info);
   EncodeBegin(&messages(), Begin{index, ToNanoseconds(info.modified), info.size});
   status = Finish();  // a patch is not packed once more

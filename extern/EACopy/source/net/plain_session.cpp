@@ -425,13 +425,15 @@ bool PlainSession::MayBeDelta(const wire::ReadFile& read, const std::string& pat
 Status PlainSession::SendDelta(const platform::Handle& file, const FileInfo& info, const std::string& path,
                                const ReferenceDigest& theirs, uint8_t level, bool* done) {
   OlderVersion older;
-  std::string prefix;
+  const auto prefix = std::make_shared<std::string>();
   delta::FrameWriter frame;
   const int at = level == wire::kAdaptiveLevel ? kPatchLevel : std::min<int>(level, 22);
-  if (!workspace_.known_files().OpenReference(NameOf(path), {}, theirs, &older) ||
-      !older.ReadExactly(theirs, &context_.stopping, &prefix).ok() || !frame.Begin(prefix, info.size, at)) {
-    return Status();
+  if (!workspace_.known_files().OpenReference(NameOf(path), {}, theirs, &older)) return Status();
+  Status status = older.ReadExactly(theirs, &context_.stopping, prefix.get());
+  if (status.ok()) {
+    status = frame.Begin(prefix, *prefix, info.size, at, [this] { return context_.stopping.load(); });
   }
+  if (!status.ok()) return status.cancelled() ? status : Status();
   *done = true;
   Answer(static_cast<uint8_t>(wire::ReadAnswer::kCopyDelta));
   PutNumber<uint64_t>(&peer_.out(), InfoOf(info).last_write_time);
@@ -443,7 +445,7 @@ Status PlainSession::SendDelta(const platform::Handle& file, const FileInfo& inf
     if (context_.stopping.load(std::memory_order_relaxed)) return Status::Cancelled();
     const auto wanted = static_cast<size_t>(std::min<uint64_t>(kChunk, info.size - offset));
     size_t got = 0;
-    Status status = platform::ReadRange(file, Operation::kRead, offset, buffer.get(), wanted, &got);
+    status = platform::ReadRange(file, Operation::kRead, offset, buffer.get(), wanted, &got);
     if (!status.ok()) return status;
     offset += got;
     // A file that became shorter ends the connection: there is no other word for it.

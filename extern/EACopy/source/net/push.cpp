@@ -829,11 +829,11 @@ Status PushLane::SendPatch(uint32_t index, const platform::Handle& file, const F
   ClientChannel& channel = *session_.channel;
   const Witness witness(file);
   Offered& offered = *Find(index);
-  std::string older;
-  Status status = state_.older.Read(remote_.job.cancel_flag(), &older);
+  const auto older = std::make_shared<std::string>();
+  Status status = state_.older.Read(remote_.job.cancel_flag(), older.get());
   delta::FrameWriter frame;
   const int level = remote_.remote.level > 0 ? remote_.remote.level : kPatchLevel;
-  if (status.ok() && !frame.Begin(older, info.size, level)) status = Status::FromErrno(ENOMEM, Operation::kStart);
+  if (status.ok()) status = frame.Begin(older, *older, info.size, level, [this] { return remote_.stopping(); });
   if (!status.ok()) return status.cancelled() ? status : Abandon(index, status);
   Begin begin_message;
   begin_message.index = index;

@@ -50,7 +50,7 @@ def create(
         prefix = read_at(reference, last - first, first)
         if len(prefix) != last - first:
             monitor.refuse(errno.EBUSY, Operation.READ_REFERENCE, ErrorKind.DELTA_COPY)
-        compressor = Compressor(prefix, end - begin, level)
+        compressor = Compressor(prefix, end - begin, level, monitor.check)
         del prefix
         for offset in range(begin, end, _PIECE):
             monitor.check()

@@ -4,12 +4,17 @@
 backports.zstd, or by zstandard.
 """
 
+import threading
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Callable, NamedTuple, Optional
 
 MAGIC = 0xFD2FB528
 #: Prefixes and windows of more than this are beyond what the format (and 2 GB of memory) can do.
 WINDOW_LOG_MAXIMUM = 31
 _SHORTEST_PREFIX = 8
+_LONG_TO_INDEX = 1 << 20
+_PATIENCE = 0.01  # seconds
 
 Feed = Callable[[bytes], bytes]
 
@@ -68,15 +73,46 @@ def window_log(size: int) -> int:
 class Compressor:
     """Makes one frame.
 
+    The prefix is indexed with the first content, which takes half a minute at the highest levels, and nothing
+    interrupts it: where the caller is to stop it is left to end in a thread of its own.
+
     Args:
         prefix: the reference.
         size: of the content, exactly.
         level: 1 to 22.
+        check: raises when the caller is to stop.
     """
 
-    def __init__(self, prefix: bytes, size: int, level: int) -> None:
+    def __init__(self, prefix: bytes, size: int, level: int, check: Callable[[], None]) -> None:
         log = min(max(window_log(max(len(prefix), size)), 10), WINDOW_LOG_MAXIMUM)
-        self.compress, self.finish = _compressor(prefix, size, level, log)
+        self._compress, self._finish = _compressor(prefix, size, level, log)
+        self._check = check
+        self._indexed = len(prefix) < _LONG_TO_INDEX
+
+    def compress(self, content: bytes) -> bytes:
+        return self._run(lambda: self._compress(content))
+
+    def finish(self) -> bytes:
+        return self._run(self._finish)
+
+    def _run(self, call: Callable[[], bytes]) -> bytes:
+        if self._indexed:
+            return call()
+        self._indexed = True
+        future: Future[bytes] = Future()
+        threading.Thread(target=_settle, args=(future, call), daemon=True, name="eacopy-zstd").start()
+        while True:
+            try:
+                return future.result(_PATIENCE)
+            except FutureTimeoutError:
+                self._check()
+
+
+def _settle(future: "Future[bytes]", call: Callable[[], bytes]) -> None:
+    try:
+        future.set_result(call())
+    except BaseException as error:  # is raised where the result is asked for
+        future.set_exception(error)
 
 
 class Decompressor:

@@ -369,7 +369,7 @@ class PlainSession:
             return False
         send = self._connection.send
         level = PATCH_LEVEL if command.level == _DYNAMIC else min(command.level, zstd.LEVEL_MAXIMUM)
-        compressor = Compressor(prefix, info.st_size, level)
+        compressor = Compressor(prefix, info.st_size, level, self._monitor.check)
         send(bytes((ReadAnswer.COPY_DELTA,)) + wire.encode_copy_head(wire.filetime_of(info.st_mtime_ns), info.st_size))
         send(bytes((_ZSTD_CODEC,)))
         for piece in self._pieces_of(descriptor, info.st_size, _PIECE):

@@ -136,7 +136,7 @@ class Pulls:
         channel, crc, offset = self._channel, 0, 0
         channel.put(Begin(message.number, info.st_mtime_ns, info.st_size))
         level = PATCH_LEVEL if message.level in (0, messages.LEVEL_AUTO) else message.level
-        compressor = Compressor(prefix, info.st_size, level)
+        compressor = Compressor(prefix, info.st_size, level, self._monitor.check)
         while offset < info.st_size:
             self._monitor.check()
             data = self._read(descriptor, offset, min(SMALL_FILE, info.st_size - offset))

@@ -482,7 +482,7 @@ class PushLane(Lane[Entry]):
         crc = offset = 0
         try:
             session.put(messages.Begin(number, info.st_mtime_ns, info.st_size))
-            compressor = Compressor(older.read(), info.st_size, level if level > 0 else PATCH_LEVEL)
+            compressor = Compressor(older.read(), info.st_size, level if level > 0 else PATCH_LEVEL, tally.check)
             while offset < info.st_size:
                 tally.operation, tally.offset = _READ, offset
                 data = read_at(descriptor, min(_PIECE, info.st_size - offset), offset)
