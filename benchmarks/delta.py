@@ -5,6 +5,7 @@ of its 4 KB blocks changed. Servers and rsync's daemon run in processes of their
 """
 
 import argparse
+import functools
 import random
 import re
 import shutil
@@ -18,7 +19,7 @@ from typing import Any, Callable, Dict, List, Tuple, Union
 
 import py_eacopy
 
-from . import network, places
+from . import floor, network, places
 
 _PACKAGE, _OLD, _NEW, _MEMBER = "pyarrow", "19.0.0", "19.0.1", "libarrow.so.1900"
 _WORKS = ("local", "patches", "server")
@@ -65,11 +66,22 @@ def local(folder: Path, elsewhere: Path, config: py_eacopy.Config, runs: int, me
         "cp --reflink=never": lambda: run(["cp", "--reflink=never", str(new), str(copy)]) or size,
         "cp and rsync --no-whole-file --inplace": rsync,
     }
+    bare = floor.build(elsewhere)
+    if bare is not None and elsewhere != folder:
+        for threads in (1, 2):
+            contestants[f"floor: read and compare both, {threads} thread" + "s" * (threads > 1)] = functools.partial(
+                _written_by_the_floor, bare, old, new, threads
+            )
     results = measured({name: c for name, c in contestants.items() if installed(name)}, runs, copy)
     where = "beside it" if elsewhere == folder else "out of a tmpfs"
     show(f"an image of {megabytes} MB, 1 % of its blocks changed, to XFS, {where}", results, size)
     for path in (old, new, copy):
-        path.unlink()
+        path.unlink(missing_ok=True)
+
+
+def _written_by_the_floor(bare: floor.Floor, old: Path, new: Path, threads: int) -> int:
+    bare.compare(old, new, threads)
+    return 0
 
 
 def patches(folder: Path, config: py_eacopy.Config, runs: int) -> None:
@@ -149,7 +161,10 @@ def server(folder: Path, config: py_eacopy.Config, runs: int) -> None:
         for title, contestants, there, target in (
             ("pushing it; the server has the older version", pushes, old, copies),
             ("pulling it; the older version is here", pulls, new, (here,)),
+            ("pulling it; the server remembers the version that is here", {"pull, level 3": pull(3)}, new, (here,)),
         ):
+            if "remembers" in title:
+                py_eacopy.copy_with_server(old, f"eacopy://127.0.0.1:{port}/data/older/copy", config=config)
             results: Dict[str, List[Tuple[float, int]]] = {name: [] for name in contestants if installed(name)}
             for _ in range(runs):
                 for name in results:
@@ -219,7 +234,7 @@ def run(command: List[str]) -> int:
 def installed(name: str) -> bool:
     words = name.split()
     tool = "rsync" if "rsync" in words else words[0]
-    return "_" in tool or tool in ("push,", "pull,") or shutil.which(tool) is not None
+    return "_" in tool or tool in ("push,", "pull,", "floor:") or shutil.which(tool) is not None
 
 
 def measured(contestants: Dict[str, Contestant], runs: int, target: Path) -> Dict[str, List[Tuple[float, int]]]:

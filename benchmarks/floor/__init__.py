@@ -30,6 +30,10 @@ class Floor:
         """Seconds for `copies` copies of one file, named by the prefix and a number from 0."""
         return self._run("file", str(source), str(prefix), str(copies), str(threads))
 
+    def compare(self, first: Path, second: Path, threads: int) -> float:
+        """Seconds to read two files of one size, and to compare them block by block."""
+        return self._run("compare", str(first), str(second), str(threads))
+
     def _run(self, program: str, *arguments: str) -> float:
         done = subprocess.run([str(self.folder / program), *arguments], check=True, stdout=subprocess.PIPE)
         return float(done.stdout)
@@ -40,7 +44,7 @@ def build(folder: Path) -> Optional[Floor]:
     compiler = shlex.split(os.environ.get("CC", "cc"))
     if shutil.which(compiler[0]) is None:
         return None
-    for program in ("tree", "file", "walk"):
+    for program in ("tree", "file", "walk", "compare"):
         source = _SOURCES / (program + ".c")
         subprocess.run([*compiler, "-O2", "-pthread", str(source), "-o", str(folder / program)], check=True)
     return Floor(folder)
