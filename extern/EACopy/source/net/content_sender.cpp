@@ -2,7 +2,6 @@
 
 #include "content_sender.h"
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,8 +13,9 @@
 #include <utility>
 #include <vector>
 
-#include "../posix/internal.h"
+#include "../ranges.h"
 #include "../temporary.h"
+#include "file_reader.h"
 #include "store.h"
 
 namespace eacopy {
@@ -26,76 +26,11 @@ using platform::FileType;
 
 namespace {
 
-constexpr size_t kSmall = 256 * 1024;  // files up to this size are one Body
 constexpr size_t kChunk = 512 * 1024;  // of a large one
 // What is compressed together. With the largest message on top it stays below kMaxUnpacked.
 constexpr size_t kPackAt = 1472 * 1024;
 constexpr size_t kEntriesPerMessage = 512;
 constexpr size_t kMaxEntries = 256 * 1024;  // bytes of one message
-
-// A file as it was when it was opened for sending.
-class Witness {
- public:
-  Witness(const platform::Handle& file, const FileInfo& info) : file_(file.get()) {
-    FileInfo before;
-    known_ = ::fstat(file_, &before_) == 0 && platform::GetInfo(file, &before).ok() && before.size == info.size &&
-             ToNanoseconds(before.modified) == ToNanoseconds(info.modified);
-  }
-
-  // The time of the last change of any kind is looked at too: nobody can turn it back. A link that is made to the file
-  // changes that time, and nothing of the content.
-  bool Unchanged() const {
-    struct stat now;
-    if (!known_ || ::fstat(file_, &now) != 0 || now.st_size != before_.st_size) return false;
-#ifdef __APPLE__
-    const auto &modified = now.st_mtimespec, &was_modified = before_.st_mtimespec;
-    const auto &changed = now.st_ctimespec, &was_changed = before_.st_ctimespec;
-#else
-    const auto &modified = now.st_mtim, &was_modified = before_.st_mtim;
-    const auto &changed = now.st_ctim, &was_changed = before_.st_ctim;
-#endif
-    auto same = [](const struct timespec& x, const struct timespec& y) {
-      return x.tv_sec == y.tv_sec && x.tv_nsec == y.tv_nsec;
-    };
-    return same(modified, was_modified) && (same(changed, was_changed) || now.st_nlink != before_.st_nlink);
-  }
-
- private:
-  const int file_;
-  bool known_;
-  struct stat before_ = {};
-};
-
-// Reads until the buffer is full or the file ends. -1 with errno.
-ssize_t ReadFully(int file, char* data, size_t size, uint64_t offset) {
-  size_t done = 0;
-  while (done < size) {
-    const ssize_t got = platform::Uninterrupted(
-        [&] { return ::pread(file, data + done, size - done, static_cast<off_t>(offset + done)); });
-    if (got < 0) return -1;
-    if (got == 0) break;
-    done += static_cast<size_t>(got);
-  }
-  return static_cast<ssize_t>(done);
-}
-
-// Where data begins at or after `offset`, and where it ends; begin == size when only a hole is left.
-void FindData(int file, uint64_t offset, uint64_t size, uint64_t* begin, uint64_t* end) {
-  *begin = offset;
-  *end = size;
-#ifdef SEEK_DATA
-  const off_t data = ::lseek(file, static_cast<off_t>(offset), SEEK_DATA);
-  if (data < 0) {
-    if (errno == ENXIO) *begin = size;
-    return;
-  }
-  const off_t hole = ::lseek(file, data, SEEK_HOLE);
-  *begin = std::min(std::max(static_cast<uint64_t>(data), offset), size);
-  if (hole > data) *end = std::min(static_cast<uint64_t>(hole), size);
-#else
-  (void)file;
-#endif
-}
 
 }  // namespace
 
@@ -203,26 +138,19 @@ Status ContentSender::SendPatched(uint32_t index, std::string_view path, const O
   }
   if (status.cancelled()) return status;
   if (!status.ok()) return SendUnknownReference(index);
-  const Witness witness(file, info);
   EncodeBegin(&messages(), Begin{index, ToNanoseconds(info.modified), info.size});
   status = Finish();  // a patch is not packed once more
   if (!buffer_) buffer_.reset(new char[kChunk]);
   std::string packed;
-  uint32_t crc = 0;
-  for (uint64_t offset = 0; status.ok() && offset < info.size;) {
+  FileReader reader(file, info, buffer_.get(), kChunk, false);
+  while (status.ok() && !reader.done()) {
     if (context_.stopping.load(std::memory_order_relaxed)) return Status::Cancelled();
-    const size_t wanted = static_cast<size_t>(std::min<uint64_t>(info.size - offset, kChunk));
-    const ssize_t got = ReadFully(file.get(), buffer_.get(), wanted, offset);
-    if (got < 0) return Abandon_(index, platform::LastError(Operation::kRead, offset), {});
-    if (static_cast<size_t>(got) < wanted) {
-      return Abandon_(index, Status::FromErrno(0, Operation::kRead, offset + static_cast<uint64_t>(got)), {});
-    }
-    const std::string_view bytes(buffer_.get(), wanted);
-    crc = Crc32(crc, bytes.data(), bytes.size());
-    offset += wanted;
+    FileReader::Piece piece;
+    status = reader.Next(&piece);
+    if (!status.ok()) return Abandon_(index, status, {});
     packed.clear();
-    if (!frame.Add(bytes, offset == info.size, &packed)) {
-      return Abandon_(index, Status::FromErrno(ENOMEM, Operation::kRead, offset), {});
+    if (!frame.Add(piece.data, reader.done(), &packed)) {
+      return Abandon_(index, Status::FromErrno(ENOMEM, Operation::kRead, reader.offset()), {});
     }
     for (std::string_view rest = packed; status.ok() && !rest.empty();
          rest.remove_prefix(std::min(rest.size(), kChunk))) {
@@ -231,28 +159,25 @@ Status ContentSender::SendPatched(uint32_t index, std::string_view path, const O
     }
   }
   if (!status.ok()) return status;
-  const bool changed = !witness.Unchanged();
-  EncodeEnd(&messages(), End{crc, changed ? kChangedWhileRead : uint8_t{0}});
+  EncodeEnd(&messages(), End{reader.crc(), reader.IsUnchanged() ? uint8_t{0} : kChangedWhileRead});
   Count(&context_.totals.files_sent);
   return AfterMessage();
 }
 
 Status ContentSender::SendSmall(uint32_t index, const platform::Handle& file, const FileInfo& info, bool* done) {
-  const bool sparse = info.allocated + info.block_size < info.size;
-  if (info.size > kSmall || (sparse && info.size > 64 * 1024)) return Status();
+  if (!IsSmall(info)) return Status();
   *done = true;
-  const Witness witness(file, info);
-  const ssize_t got = ReadFully(file.get(), buffer_.get(), static_cast<size_t>(info.size), 0);
-  if (got < 0) return Abandon_(index, platform::LastError(Operation::kRead), {});
+  size_t size = 0;
+  const auto wanted = static_cast<size_t>(info.size);
+  Status status = platform::ReadRange(file, Operation::kRead, 0, buffer_.get(), wanted, &size);
+  if (!status.ok()) return Abandon_(index, status, {});
   Body body;
   body.index = index;
-  body.crc = Crc32(0, buffer_.get(), static_cast<size_t>(got));
+  body.crc = Crc32(0, buffer_.get(), size);
   body.mtime = ToNanoseconds(info.modified);
-  if (!witness.Unchanged() || static_cast<uint64_t>(got) != info.size) {
-    body.flags |= kChangedWhileRead;
-  }
-  EncodeBodyHead(&messages(), body, static_cast<size_t>(got));
-  messages().append(buffer_.get(), static_cast<size_t>(got));
+  if (size < wanted || !IsUnchanged(file, info)) body.flags |= kChangedWhileRead;
+  EncodeBodyHead(&messages(), body, size);
+  messages().append(buffer_.get(), size);
   Count(&context_.totals.files_sent);
   return AfterMessage();
 }
@@ -266,9 +191,7 @@ Status ContentSender::SendData(std::string_view bytes) {
 
 Status ContentSender::SendLarge(uint32_t index, const platform::Handle& file, const FileInfo& info,
                                 const delta::Signatures* older) {
-  const Witness witness(file, info);
   EncodeBegin(&messages(), Begin{index, ToNanoseconds(info.modified), info.size});
-  const bool sparse = info.allocated + info.block_size < info.size;
   std::optional<delta::BlockFinder> finder;
   if (older != nullptr) finder.emplace(*older);
   const delta::BlockFinder::Take send_part = [this](const delta::BlockFinder::Part& part) {
@@ -276,37 +199,24 @@ Status ContentSender::SendLarge(uint32_t index, const platform::Handle& file, co
     EncodeReuse(&messages(), Reuse{part.offset, part.length});
     return AfterMessage();
   };
-  uint32_t crc = 0;
-  uint64_t offset = 0;
-  while (offset < info.size) {
-    uint64_t begin = offset, end = info.size;
-    if (sparse) FindData(file.get(), offset, info.size, &begin, &end);
-    if (begin > offset) {
-      Status status = finder ? finder->Finish(false, send_part) : Status();
+  FileReader reader(file, info, buffer_.get(), kChunk, true);
+  while (!reader.done()) {
+    if (context_.stopping.load(std::memory_order_relaxed)) return Status::Cancelled();
+    FileReader::Piece piece;
+    Status status = reader.Next(&piece);
+    if (!status.ok()) return Abandon_(index, status, {});
+    if (piece.hole > 0) {
+      if (finder) status = finder->Finish(false, send_part);
       if (!status.ok()) return status;
-      EncodeHole(&messages(), begin - offset);
-      offset = begin;
-    }
-    while (offset < end) {
-      if (context_.stopping.load(std::memory_order_relaxed)) return Status::Cancelled();
-      const size_t wanted = static_cast<size_t>(std::min<uint64_t>(end - offset, kChunk));
-      const ssize_t got = ReadFully(file.get(), buffer_.get(), wanted, offset);
-      if (got < 0) return Abandon_(index, platform::LastError(Operation::kRead, offset), {});
-      // It was made shorter: it cannot be what was announced any more.
-      if (static_cast<size_t>(got) < wanted) {
-        return Abandon_(index, Status::FromErrno(0, Operation::kRead, offset + static_cast<uint64_t>(got)), {});
-      }
-      crc = Crc32(crc, buffer_.get(), wanted);
-      const std::string_view bytes(buffer_.get(), wanted);
-      Status status = finder ? finder->Add(bytes, send_part) : SendData(bytes);
+      EncodeHole(&messages(), piece.hole);
+    } else {
+      status = finder ? finder->Add(piece.data, send_part) : SendData(piece.data);
       if (!status.ok()) return status;
-      offset += wanted;
     }
   }
   Status status = finder ? finder->Finish(true, send_part) : Status();
   if (!status.ok()) return status;
-  const bool changed = !witness.Unchanged();
-  EncodeEnd(&messages(), End{crc, changed ? kChangedWhileRead : uint8_t{0}});
+  EncodeEnd(&messages(), End{reader.crc(), reader.IsUnchanged() ? uint8_t{0} : kChangedWhileRead});
   Count(&context_.totals.files_sent);
   return AfterMessage();
 }

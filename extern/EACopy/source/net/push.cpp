@@ -1,9 +1,6 @@
 // Pushing in the extended dialect: entries are offered by the batch, contents are sent as soon as the server wants
 // them, and nothing waits for an answer.
 
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
@@ -13,8 +10,9 @@
 #include <vector>
 
 #include "../file_copy.h"
-#include "../posix/internal.h"
+#include "../ranges.h"
 #include "../temporary.h"
+#include "file_reader.h"
 #include "older_version.h"
 #include "remote_job.h"
 #include "source_walk.h"
@@ -29,7 +27,6 @@ using std::chrono::steady_clock;
 
 namespace {
 
-constexpr size_t kSmall = 256 * 1024;  // files up to this size are one Body
 constexpr size_t kChunk = 256 * 1024;
 constexpr size_t kEntriesOfOffer = 512;
 constexpr size_t kBytesOfOffer = 256 * 1024;
@@ -634,43 +631,6 @@ Status PushLane::Abandon(uint32_t index, const Status& status) {
   return session_.channel->Queued();
 }
 
-// Reads until the buffer is full or the file ends. -1 with errno.
-ssize_t ReadFully(int file, char* data, size_t size, uint64_t offset) {
-  size_t done = 0;
-  while (done < size) {
-    const ssize_t got = platform::Uninterrupted(
-        [&] { return ::pread(file, data + done, size - done, static_cast<off_t>(offset + done)); });
-    if (got < 0) return -1;
-    done += static_cast<size_t>(got);
-    if (got == 0 || done == size) break;
-  }
-  return static_cast<ssize_t>(done);
-}
-
-// Tells whether a file was changed while it was read. The time of the last change of any kind cannot be turned back; a
-// link that is made to the file changes it, and nothing of the content.
-class Witness {
- public:
-  explicit Witness(const platform::Handle& file) : file_(file.get()), known_(::fstat(file_, &before_) == 0) {}
-
-  bool Unchanged() const {
-    struct stat now;
-    if (!known_ || ::fstat(file_, &now) != 0 || now.st_size != before_.st_size) return false;
-#ifdef __APPLE__
-    const auto &changed = now.st_ctimespec, &was_changed = before_.st_ctimespec;
-#else
-    const auto &changed = now.st_ctim, &was_changed = before_.st_ctim;
-#endif
-    return (changed.tv_sec == was_changed.tv_sec && changed.tv_nsec == was_changed.tv_nsec) ||
-           now.st_nlink != before_.st_nlink;
-  }
-
- private:
-  const int file_;
-  struct stat before_ = {};
-  const bool known_;
-};
-
 Status PushLane::SendDigest(uint32_t index) {
   platform::Handle file;
   FileInfo info;
@@ -679,11 +639,12 @@ Status PushLane::SendDigest(uint32_t index) {
   if (!buffer_) buffer_.reset(new char[kChunk]);
   Md5 md5;
   for (uint64_t offset = 0;;) {
-    const ssize_t got = ReadFully(file.get(), buffer_.get(), kChunk, offset);
-    if (got < 0) return Abandon(index, platform::LastError(Operation::kRead, offset));
+    size_t got = 0;
+    status = platform::ReadRange(file, Operation::kRead, offset, buffer_.get(), kChunk, &got);
+    if (!status.ok()) return Abandon(index, status);
     if (got == 0) break;
-    md5.Update(std::string_view(buffer_.get(), static_cast<size_t>(got)));
-    offset += static_cast<uint64_t>(got);
+    md5.Update(std::string_view(buffer_.get(), got));
+    offset += got;
     if (remote_.stopping()) return Status::Cancelled();
   }
   DigestMessage message;
@@ -700,22 +661,19 @@ Status PushLane::SendContent(uint32_t index, ResultCode code) {
   if (!status.ok()) return Abandon(index, status);
   if (!buffer_) buffer_.reset(new char[kChunk]);
   if (code == ResultCode::kSendPatch && info.size <= kMostPatched) return SendPatch(index, file, info);
-  if (code == ResultCode::kSendDelta) return SendLarge(index, file, info);
-  const bool sparse = info.allocated + info.block_size < info.size;
-  return info.size > kSmall || (sparse && info.size > 64 * 1024) ? SendLarge(index, file, info)
-                                                                 : SendSmall(index, file, info);
+  return code != ResultCode::kSendDelta && IsSmall(info) ? SendSmall(index, file, info) : SendLarge(index, file, info);
 }
 
 Status PushLane::SendSmall(uint32_t index, const platform::Handle& file, const FileInfo& info) {
-  const Witness witness(file);
-  const ssize_t got = info.size == 0 ? 0 : ReadFully(file.get(), buffer_.get(), static_cast<size_t>(info.size), 0);
-  if (got < 0) return Abandon(index, platform::LastError(Operation::kRead));
-  const auto size = static_cast<size_t>(got);
+  size_t size = 0;
+  const auto wanted = static_cast<size_t>(info.size);
+  Status status = platform::ReadRange(file, Operation::kRead, 0, buffer_.get(), wanted, &size);
+  if (!status.ok()) return Abandon(index, status);
   Body body;
   body.index = index;
   body.crc = Crc32(0, buffer_.get(), size);
   body.mtime = ToNanoseconds(info.modified);
-  if (size != info.size || !witness.Unchanged()) body.flags |= kChangedWhileRead;
+  if (size < wanted || !IsUnchanged(file, info)) body.flags |= kChangedWhileRead;
   std::string& messages = session_.channel->messages();
   EncodeBodyHead(&messages, body, size);
   messages.append(buffer_.get(), size);
@@ -734,27 +692,8 @@ void PushLane::TellProgress(Offered& offered, uint64_t copied, uint64_t total) {
   offered.told = true;
 }
 
-// Where data begins at or after `offset`, and where it ends; begin == size when only a hole is left.
-void FindData(int file, uint64_t offset, uint64_t size, uint64_t* begin, uint64_t* end) {
-  *begin = offset;
-  *end = size;
-#ifdef SEEK_DATA
-  const off_t data = ::lseek(file, static_cast<off_t>(offset), SEEK_DATA);
-  if (data < 0) {
-    if (errno == ENXIO) *begin = size;
-    return;
-  }
-  const off_t hole = ::lseek(file, data, SEEK_HOLE);
-  *begin = std::min(std::max(static_cast<uint64_t>(data), offset), size);
-  if (hole > data) *end = std::min(static_cast<uint64_t>(hole), size);
-#else
-  (void)file;
-#endif
-}
-
 Status PushLane::SendLarge(uint32_t index, const platform::Handle& file, const FileInfo& info) {
   ClientChannel& channel = *session_.channel;
-  const Witness witness(file);
   Offered& offered = *Find(index);
   Begin begin_message;
   begin_message.index = index;
@@ -783,43 +722,28 @@ Status PushLane::SendLarge(uint32_t index, const platform::Handle& file, const F
   };
   std::optional<delta::BlockFinder> finder;
   if (offered.older) finder.emplace(*offered.older);
-  const bool sparse = info.allocated + info.block_size < info.size;
-  uint32_t crc = 0;
-  uint64_t offset = 0;
-  while (offset < info.size) {
-    uint64_t begin = offset, end = info.size;
-    if (sparse) FindData(file.get(), offset, info.size, &begin, &end);
-    if (begin > offset) {
+  FileReader reader(file, info, buffer_.get(), kChunk, true);
+  while (!reader.done()) {
+    if (remote_.stopping()) return Status::Cancelled();
+    FileReader::Piece piece;
+    status = reader.Next(&piece);
+    if (!status.ok()) return Abandon(index, status);
+    if (piece.hole > 0) {
       if (finder) status = finder->Finish(false, send_part);
       if (!status.ok()) return status;
-      EncodeHole(&channel.messages(), begin - offset);
+      EncodeHole(&channel.messages(), piece.hole);
       status = channel.Queued();
-      if (!status.ok()) return status;
-      advance(begin - offset);
-      offset = begin;
+    } else {
+      status = finder ? finder->Add(piece.data, send_part) : send(piece.data);
     }
-    while (offset < end) {
-      if (remote_.stopping()) return Status::Cancelled();
-      const auto wanted = static_cast<size_t>(std::min<uint64_t>(end - offset, kChunk));
-      const ssize_t got = ReadFully(file.get(), buffer_.get(), wanted, offset);
-      if (got < 0) return Abandon(index, platform::LastError(Operation::kRead, offset));
-      if (static_cast<size_t>(got) < wanted) {
-        // It was made shorter, and cannot be what was announced any more.
-        return Abandon(index, Status::FromErrno(0, Operation::kRead, offset + static_cast<uint64_t>(got)));
-      }
-      crc = Crc32(crc, buffer_.get(), wanted);
-      const std::string_view bytes(buffer_.get(), wanted);
-      status = finder ? finder->Add(bytes, send_part) : send(bytes);
-      if (!status.ok()) return status;
-      offset += wanted;
-      advance(wanted);
-    }
+    if (!status.ok()) return status;
+    advance(piece.size());
   }
   if (finder) status = finder->Finish(true, send_part);
   if (!status.ok()) return status;
   End end_message;
-  end_message.crc = crc;
-  if (!witness.Unchanged()) end_message.flags |= kChangedWhileRead;
+  end_message.crc = reader.crc();
+  if (!reader.IsUnchanged()) end_message.flags |= kChangedWhileRead;
   EncodeEnd(&channel.messages(), end_message);
   return channel.Queued();
 }
@@ -827,7 +751,6 @@ Status PushLane::SendLarge(uint32_t index, const platform::Handle& file, const F
 // As a patch of the older version that both sides have.
 Status PushLane::SendPatch(uint32_t index, const platform::Handle& file, const FileInfo& info) {
   ClientChannel& channel = *session_.channel;
-  const Witness witness(file);
   Offered& offered = *Find(index);
   const auto older = std::make_shared<std::string>();
   Status status = state_.older.Read(remote_.job.cancel_flag(), older.get());
@@ -843,21 +766,15 @@ Status PushLane::SendPatch(uint32_t index, const platform::Handle& file, const F
   status = channel.Queued();
   TellProgress(offered, 0, info.size);
   std::string packed;
-  uint32_t crc = 0;
-  uint64_t offset = 0;
+  FileReader reader(file, info, buffer_.get(), kChunk, false);
   do {
     if (remote_.stopping()) return Status::Cancelled();
-    const auto wanted = static_cast<size_t>(std::min<uint64_t>(info.size - offset, kChunk));
-    const ssize_t got = ReadFully(file.get(), buffer_.get(), wanted, offset);
-    if (got < 0) return Abandon(index, platform::LastError(Operation::kRead, offset));
-    if (static_cast<size_t>(got) < wanted) {
-      return Abandon(index, Status::FromErrno(0, Operation::kRead, offset + static_cast<uint64_t>(got)));
-    }
-    crc = Crc32(crc, buffer_.get(), wanted);
-    offset += wanted;
+    FileReader::Piece piece;
+    status = reader.Next(&piece);
+    if (!status.ok()) return Abandon(index, status);
     packed.clear();
-    if (!frame.Add(std::string_view(buffer_.get(), wanted), offset == info.size, &packed)) {
-      return Abandon(index, Status::FromErrno(ENOMEM, Operation::kRead, offset));
+    if (!frame.Add(piece.data, reader.done(), &packed)) {
+      return Abandon(index, Status::FromErrno(ENOMEM, Operation::kRead, reader.offset()));
     }
     for (std::string_view rest = packed; !rest.empty() && status.ok();
          rest.remove_prefix(std::min(rest.size(), kChunk))) {
@@ -866,13 +783,13 @@ Status PushLane::SendPatch(uint32_t index, const platform::Handle& file, const F
     }
     while (status.ok() && channel.unsent() > kEnoughWaiting) status = channel.Pump(kSlice, true);
     if (!status.ok()) return status;
-    offered.counted += wanted;
-    WorkerCounters::Add(worker_.counters->bytes_copied, wanted);
+    offered.counted += piece.size();
+    WorkerCounters::Add(worker_.counters->bytes_copied, piece.size());
     TellProgress(offered, offered.counted, info.size);
-  } while (offset < info.size);
+  } while (!reader.done());
   End end_message;
-  end_message.crc = crc;
-  if (!witness.Unchanged()) end_message.flags |= kChangedWhileRead;
+  end_message.crc = reader.crc();
+  if (!reader.IsUnchanged()) end_message.flags |= kChangedWhileRead;
   EncodeEnd(&channel.messages(), end_message);
   return channel.Queued();
 }
