@@ -8,10 +8,12 @@
 #include <unistd.h>
 
 #ifdef __linux__
+#include <sys/syscall.h>
 #include <sys/xattr.h>
 #endif
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -232,12 +234,37 @@ Status StoreSymlink(const platform::Directory& parent, const char* name, const s
   return metadata.durable ? platform::Sync(parent) : Status();
 }
 
+#ifdef __linux__
+
+// The number of listxattrat(2), which Linux has since 6.13, where the headers are older.
+#if defined(SYS_listxattrat)
+constexpr long kListAttributesAt = SYS_listxattrat;
+#elif defined(__x86_64__) || defined(__aarch64__)
+constexpr long kListAttributesAt = 465;
+#else
+constexpr long kListAttributesAt = -1;  // no system call
+#endif
+
+// The bytes that the names of a file's attributes take; -1 with errno.
+static ssize_t SizeOfAttributeNames(const platform::Directory& parent, const char* name) {
+  static std::atomic<bool> missing{false};
+  if (!missing.load(std::memory_order_relaxed)) {
+    const long size = ::syscall(kListAttributesAt, parent.get(), name, AT_SYMLINK_NOFOLLOW, nullptr, size_t{0});
+    // EPERM is what a sandbox says that does not know the call.
+    if (size >= 0 || (errno != ENOSYS && errno != EPERM)) return size;
+    missing.store(true, std::memory_order_relaxed);
+  }
+  char path[64 + kMaxComponent];
+  std::snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", parent.get(), name);
+  return ::llistxattr(path, nullptr, 0);
+}
+
+#endif
+
 void ReadAttributesAt(const platform::Directory& parent, const char* name, std::string* encoded) {
   encoded->clear();
 #ifdef __linux__
-  char path[64 + kMaxComponent];
-  std::snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", parent.get(), name);
-  const ssize_t size = ::llistxattr(path, nullptr, 0);
+  const ssize_t size = SizeOfAttributeNames(parent, name);
   if (size == 0 || (size < 0 && errno != ENOENT && errno != ENOTDIR)) return;
 #endif
   platform::Handle file(Uninterrupted(
