@@ -9,11 +9,11 @@ from typing import Callable, Dict, Optional, Tuple
 import attr
 
 from ...._control import Control, calling_back
-from ...._errors import EACopyError, ErrorKind, Operation
+from ...._errors import DestinationState, EACopyError, ErrorKind, Operation
 from ...._job import CopyJob, CopyOptions
 from ...._report import CopyReport, Snapshot
 from .. import system
-from ..destination import Destination
+from ..destination import Destination, exists
 from ..failure import Cancelled, CopyFailure
 from ..monitor import Monitor, Refusal
 from ..progress import INTERVAL
@@ -45,6 +45,7 @@ class DeltaJob(Monitor):
         self._reference = os.fsdecode(job.delta.reference)
         self._cancelled = False
         self._total = self._copied = 0
+        self._finished = self._errors = 0
         self._told = 0.0
         self._done = CopyReport()
 
@@ -80,13 +81,16 @@ class DeltaJob(Monitor):
                 try:
                     self._total = self._copied = 0
                     self._once()
+                    self._finished = 1
                     break
                 except CopyFailure as failure:
+                    self._copied = 0  # it was taken back
                     error = self._error(failure)
                     if failure.cancelled:
                         raise error from None
                     wanted = self._options.error_strategy == "retry" and retries < self._options.retry_count
                     if not wanted or not failure.retryable or not self._waited():
+                        self._errors = 1
                         self._control.record(error)
                         return CopyReport(
                             errors=(error,), retries=retries, seconds=time.perf_counter() - start, backend=self._backend
@@ -123,10 +127,10 @@ class DeltaJob(Monitor):
         self._tell(self._total)
 
     def _copy(self, source: int, info: os.stat_result, reference: Reference) -> None:
-        self.begin(info.st_size)
         # Times cannot tell whether a fresh reference is written to once more: then the result is compared.
         options = attr.evolve(self._options, verify=self._options.verify or reference.fresh)
         with _Written(self._target, self._source, info, options, self) as destination:
+            self.begin(info.st_size)
             in_place = is_same(reference, destination.existing)
             if not in_place:
                 destination.empty(info.st_size)
@@ -144,8 +148,8 @@ class DeltaJob(Monitor):
         )
 
     def _create(self, source: int, info: os.stat_result, reference: Reference) -> None:
-        self.begin(info.st_size)
         with _Written(self._target, self._source, info, self._options, self) as destination:
+            self.begin(info.st_size)
             size = patch.create(
                 source,
                 info.st_size,
@@ -211,6 +215,9 @@ class DeltaJob(Monitor):
     def _error(self, failure: CopyFailure) -> EACopyError:
         about_reference = failure.operation in (Operation.OPEN_REFERENCE, Operation.READ_REFERENCE)
         source = self._reference if about_reference else self._source
+        if failure.state is None:  # the destination was not opened yet
+            there = exists(None, system.file_path(self._target))
+            failure.state = DestinationState.OLD if there else DestinationState.ABSENT
         return failure.to_error(source, self._target, root=True)
 
     def _waited(self) -> bool:
@@ -223,7 +230,7 @@ class DeltaJob(Monitor):
         self._cancelled = True
 
     def _snapshot(self) -> Snapshot:
-        return Snapshot(1, self._total, 0, self._copied)
+        return Snapshot(1, self._total, self._finished, self._copied, self._errors)
 
 
 class _Failed(OSError):
