@@ -9,6 +9,7 @@ import stat
 import threading
 
 import pytest
+from users import as_user
 
 import py_eacopy
 from py_eacopy import Config, ErrorStrategy, temporary_config
@@ -607,3 +608,55 @@ def test_any_function_is_tried_again_or_ignored(backend, tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "py_eacopy"):
         py_eacopy.copytree(tmp_path / "tree", tmp_path / "copy", config=Config(error_strategy="ignore"), **keywords)
     assert len(tries) == 4 and "mine" in caplog.text
+
+
+@posix
+@pytest.mark.parametrize("function", [py_eacopy.copyfile, py_eacopy.copy, py_eacopy.copy2])
+def test_links_have_their_times_whatever_copies_the_files(backend, tmp_path, function):
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "link").symlink_to("nowhere")
+    os.utime(str(tmp_path / "tree" / "link"), ns=(LONG_AGO, LONG_AGO), follow_symlinks=False)
+    py_eacopy.copytree(tmp_path / "tree", tmp_path / "copy", symlinks=True, copy_function=function)
+    assert os.lstat(str(tmp_path / "copy" / "link")).st_mtime_ns == LONG_AGO
+
+
+@posix
+def test_a_link_that_can_lead_nowhere_is_left_out_with_those_that_dangle(backend, tmp_path):
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "file").write_bytes(b"x")
+    for name, target in (("missing", "nowhere"), ("through", "file/x"), ("loop", "loop"), ("long", "x" * 300)):
+        (tmp_path / "tree" / name).symlink_to(target)
+    py_eacopy.copytree(tmp_path / "tree", tmp_path / "copy", ignore_dangling_symlinks=True)
+    assert os.listdir(str(tmp_path / "copy")) == ["file"]
+
+
+@posix
+def test_a_link_that_nobody_may_look_through_does_not_count_as_dangling(backend, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # another user may not come here by the whole path
+    os.mkdir("tree")
+    os.mkdir("closed", 0)
+    os.symlink("../closed/file", "tree/link")
+    os.chmod(".", 0o777)
+
+    def run():
+        error = failure(py_eacopy.copytree, "tree", "copy", ignore_dangling_symlinks=True)
+        assert isinstance(error.errors[0], PermissionError)
+
+    assert as_user(run) is None
+
+
+@posix
+def test_an_empty_file_over_an_empty_one_gets_a_new_time(backend, tmp_path):
+    for name in ("empty", "target"):
+        (tmp_path / name).write_bytes(b"")
+        os.utime(str(tmp_path / name), ns=(LONG_AGO, LONG_AGO))
+    py_eacopy.copyfile(tmp_path / "empty", tmp_path / "target")
+    assert (tmp_path / "target").stat().st_mtime_ns > LONG_AGO
+
+
+@posix
+def test_a_tree_whose_destination_is_there_found_nothing_to_copy(backend, tree, tmp_path):
+    (tmp_path / "copy").mkdir()
+    control = py_eacopy.Control()
+    assert isinstance(failure(py_eacopy.copytree, tree, tmp_path / "copy", control=control), FileExistsError)
+    assert control.snapshot().files_found == 0 and control.snapshot().errors == 1

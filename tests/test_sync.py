@@ -11,11 +11,11 @@ import shutil
 import socket
 import stat
 import threading
-import traceback
 
 import anyio
 import pytest
 from faults.harness import rule, session
+from users import as_user
 
 import py_eacopy
 from py_eacopy import SyncAction, sync
@@ -725,27 +725,6 @@ def test_a_directory_that_may_only_be_listed_does_not_stop_a_dry_run(place):
 
     assert as_user(run) is None
     os.chmod("dst", 0o755)
-
-
-def as_user(function):
-    """What a call raises, as text, in a process of an ordinary user; None when it succeeds."""
-    if os.geteuid() != 0:
-        function()
-        return None
-    pid = os.fork()
-    if not pid:
-        code = 1
-        try:
-            os.setgroups([])
-            os.setgid(4321)
-            os.setuid(4321)
-            function()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    return None if os.waitpid(pid, 0)[1] == 0 else "it failed; see the output"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs files of other users")

@@ -131,7 +131,7 @@ Status Destination::Open(const FileInfo& source_info, const FileInfo* kept, bool
     if (status.error_number() != EISDIR) return status;
     FileInfo info;
     if (!platform::GetInfo(task_.destination_parent, name_.c_str(), true, &info).ok()) {
-      // "missing/" with a slash: what is missing is a directory.
+      // "missing/" with a slash, or "file/": what is missing is a directory.
       return Status::FromErrno(ENOENT, Operation::kOpenDestination);
     }
     if (!TakesIn(task_, options_) || *into_directory) return status;
@@ -202,7 +202,9 @@ Status Destination::OpenInPlace(const FileInfo& source_info) {
   // A clone takes the place of all old data at once, and when it is refused they have to stay.
   const bool cloned_only = options_.reflink == Reflink::kAlways && source_info.type == FileType::kRegular;
   if (cloned_only && source_info.size != 0) return Status();
-  status = existing_info_.size != 0 ? platform::Truncate(handle_, 0) : Status();
+  // An empty file that comes over an empty one is written by this alone: it gets a new time as any other.
+  const bool empties = existing_info_.size != 0 || source_info.size == 0;
+  status = empties ? platform::Truncate(handle_, 0) : Status();
   // Some FUSE file systems refuse; then the old tail goes when the size is set at the end.
   const bool refused = status.kind() == Kind::kPermissionDenied || status.kind() == Kind::kUnsupported;
   const bool tail_would_stay = refused && existing_info_.size > source_info.size;
@@ -368,7 +370,7 @@ Status CopySymlink(const FileTask& task, const Options& options, bool* into_dire
       AppendName(&name, BaseName(task.source_name));
       status = platform::MakeSymlink(target, task.destination_parent, name.c_str(), directory);
     }
-    if (status.ok() && options.metadata == Metadata::kStat) {
+    if (status.ok() && (task.in_tree || options.metadata == Metadata::kStat)) {
       status = platform::CopyLinkMetadata(task.source_parent, task.source_name, info, task.destination_parent,
                                           name.c_str(), task.archivist);
       if (!status.ok()) platform::RemoveFile(task.destination_parent, name.c_str());  // made just now

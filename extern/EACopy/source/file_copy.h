@@ -77,7 +77,7 @@ Status CopyFile(const FileTask& task, const Options& options, platform::Scratch&
 // Refuses what cannot be read as a file, before it is opened. `in_tree`: that goes for devices, too.
 Status RefuseSpecial(const platform::FileInfo& info, bool in_tree);
 
-// Copies a symbolic link as a link.
+// Copies a symbolic link as a link; one in a tree with its times whatever the options say, as shutil does.
 Status CopySymlink(const FileTask& task, const Options& options, bool* into_directory);
 
 // The part of a path after its last separator.

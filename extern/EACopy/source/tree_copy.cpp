@@ -295,9 +295,7 @@ class DirectoryTask : public Task {
     bool via_link = false;
     if (status.ok() && type == FileType::kSymlink && job_.options().follow_symlinks) {
       status = platform::GetInfo(node_->source, name, true, &info);
-      const int error_number = status.error_number();
-      const bool dangles = error_number == ENOENT || error_number == ENOTDIR || error_number == ELOOP;
-      if (dangles && job_.options().ignore_dangling_symlinks) return;
+      if (Dangles(status) && job_.options().ignore_dangling_symlinks) return;
       via_link = true;
       type = info.type;
     }

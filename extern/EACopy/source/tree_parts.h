@@ -24,6 +24,13 @@ std::string ParentPath(const std::string& path);
 // Whether a directory is `node` or one above it, at the source.
 bool LeadsUp(const DirectoryNode* node, const platform::FileId& id);
 
+// Whether looking through a symbolic link failed because it leads nowhere; anything else, such as EACCES, says nothing
+// about what is there.
+inline bool Dangles(const Status& status) {
+  const int number = status.error_number();
+  return number == ENOENT || number == ENOTDIR || number == ELOOP || number == ENAMETOOLONG;
+}
+
 // Opens something even when the process is out of descriptors for the moment.
 template <typename Open>
 Status Patiently(DirectoryCache& cache, Open open) {

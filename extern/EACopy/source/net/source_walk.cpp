@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "../tree_parts.h"
 #include "store.h"
 
 namespace eacopy {
@@ -196,10 +197,8 @@ void SourceWalk::Look(Worker& worker, OpenDirectories& directories, const Unit& 
       looked = Status::FromErrno(EISDIR, Operation::kOpenSource);  // it was none when it was listed
     }
     if (!looked.ok()) {
-      const int error_number = looked.error_number();
       const bool is_link = unit.names->type(i) == FileType::kSymlink;
-      const bool dangles = error_number == ENOENT || error_number == ENOTDIR || error_number == ELOOP;
-      if (!(is_link && dangles && options.follow_symlinks && options.ignore_dangling_symlinks)) {
+      if (!(is_link && Dangles(looked) && options.follow_symlinks && options.ignore_dangling_symlinks)) {
         remote_.Fail(worker, looked, entry.path);
       }
       continue;

@@ -205,8 +205,8 @@ class Destination:
         if not self._options.into_directory or self.into_directory:
             try:
                 os.stat(self._name, dir_fd=self._directory)
-            except FileNotFoundError:
-                # "missing/" with a slash: what is missing is a directory.
+            except OSError:
+                # "missing/" with a slash, or "file/": what is missing is a directory.
                 self._monitor.refuse(errno.ENOENT, _OPEN_DESTINATION)
             self._monitor.refuse(errno.EISDIR, _OPEN_DESTINATION)
         self.into_directory = True

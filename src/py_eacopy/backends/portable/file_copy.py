@@ -73,7 +73,7 @@ class FileCopier:
             if not listed:
                 info = os.stat(source, dir_fd=source_directory, follow_symlinks=follow)
                 if stat.S_ISLNK(info.st_mode):
-                    self.copy_link(source_directory, source, target_directory, target)
+                    self.copy_link(source_directory, source, target_directory, target, in_tree=in_tree)
                     return True
                 self._refuse_special(info, in_tree)
             descriptor = self._open_source(source_directory, source, follow)
@@ -109,9 +109,18 @@ class FileCopier:
         self._refuse_special(os.stat(name, dir_fd=directory, follow_symlinks=follow), in_tree)
 
     def copy_link(
-        self, source_directory: Optional[int], source: str, target_directory: Optional[int], target: str
+        self,
+        source_directory: Optional[int],
+        source: str,
+        target_directory: Optional[int],
+        target: str,
+        *,
+        in_tree: bool = False,
     ) -> None:
-        """Copies a symbolic link as a link. Raises CopyFailure."""
+        """Copies a symbolic link as a link; one in a tree with its times whatever the options say, as shutil does.
+
+        Raises CopyFailure.
+        """
         monitor = self._monitor
         monitor.operation, monitor.offset = Operation.STAT, 0
         self.link, self.into_directory = True, False
@@ -129,7 +138,7 @@ class FileCopier:
                 self.into_directory = True
                 target = file_inside(target, source)
                 os.symlink(text, target, directory, dir_fd=target_directory)
-            if self._options.metadata == "stat":
+            if in_tree or self._options.metadata == "stat":
                 copy_link_metadata(source_directory, source, info, target_directory, target, monitor)
         except OSError as error:
             there = exists(target_directory, target)

@@ -14,7 +14,7 @@ from ..._errors import DestinationState, Operation
 from . import system
 from .destination import exists
 from .directory import Directory, Identity
-from .failure import Cancelled, CopyFailure
+from .failure import DANGLING, Cancelled, CopyFailure
 from .metadata import Attributes, read_attributes, set_metadata
 from .scheduler import Task
 from .worker import Place, Worker
@@ -238,8 +238,6 @@ def _begin(
             if (follow or system.WINDOWS) and leads_up(parent, source.identity):
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         listing = list_directory(worker, tree, parent, name, source)
-        links = 0 if worker.job.options.follow_symlinks else len(listing.links)
-        worker.files_found += len(listing.files) + len(listing.others) + links
         attributes = _attributes(worker, source)
         worker.operation = _MAKE
         target = _make_target(worker, tree, parent, name)
@@ -251,6 +249,8 @@ def _begin(
         if source is not None:
             let_go(worker, source)
         raise CopyFailure.of_cancellation() from None
+    links = 0 if worker.job.options.follow_symlinks else len(listing.links)
+    worker.files_found += len(listing.files) + len(listing.others) + links
     return Node(tree, parent, name, source, target, info, attributes), listing
 
 
@@ -406,7 +406,7 @@ def _follow_links(worker: Worker, place: NodePlace, node: Node, names: List[str]
         try:
             info = os.stat(place.source_prefix + name, dir_fd=place.source_directory)
         except OSError as error:
-            if not options.ignore_dangling_symlinks:
+            if not (options.ignore_dangling_symlinks and error.errno in DANGLING):
                 state = _state(place, name)
                 failure = CopyFailure(error.errno or errno.EIO, Operation.OPEN_SOURCE, state=state)
                 fail(worker, failure, node.tree, node, name)

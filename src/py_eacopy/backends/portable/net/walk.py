@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Iterator, List, Optional, Tuple
 from ...._errors import Operation
 from .. import system
 from ..directory import Directory, Identity
-from ..failure import CopyFailure
+from ..failure import DANGLING, CopyFailure
 from ..metadata import Attributes, read_attributes
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class Walk:
                         finally:
                             cache.unpin(node.directory)
                     except OSError as error:
-                        if not self._job.options.ignore_dangling_symlinks:
+                        if not (self._job.options.ignore_dangling_symlinks and error.errno in DANGLING):
                             self._tally.fail(CopyFailure(error.errno or errno.EIO, _OPEN), below)
                         continue
                     follow = True
