@@ -845,6 +845,17 @@ def test_directories_get_times_and_modes(place):
     assert os.stat("other/d").st_mtime_ns != TIME and stat.S_IMODE(os.stat("other/d").st_mode) == 0o750
 
 
+@pytest.mark.skipif(not hasattr(os, "setxattr"), reason="no extended attributes here")
+def test_directories_get_everything_else_where_they_get_no_times(place):
+    write("src/d/f")
+    try:
+        os.setxattr("src/d", "user.colour", b"green")
+    except OSError:
+        pytest.skip("no extended attributes on this file system")
+    sync("src", "dst", dir_times=False)
+    assert os.listxattr("dst/d") == ["user.colour"]
+
+
 def test_empty_directories_can_be_left_out(place):
     make_tree("src")
     os.makedirs("src/x/y/z")

@@ -233,8 +233,12 @@ Status SetDirectoryMetadata(SyncTree& tree, SyncNode& node) {
   FileInfo found;
   Status status = platform::GetInfo(node.destination, &found);
   if (status.ok() && !HasMetadata(services, node, found)) {
-    const Metadata metadata = services.sync.dir_times ? Metadata::kStat : Metadata::kMode;
-    status = platform::CopyMetadata(node.source, node.source_info, node.destination, metadata, services.archivist());
+    FileInfo wanted = node.source_info;
+    if (!services.sync.dir_times) {
+      wanted.accessed = found.accessed;
+      wanted.modified = found.modified;
+    }
+    status = platform::CopyMetadata(node.source, wanted, node.destination, Metadata::kStat, services.archivist());
   }
   if (!status.ok() || !services.job.options().fsync) return status;
   status = platform::Sync(node.destination);
