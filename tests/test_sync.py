@@ -1171,6 +1171,29 @@ def test_a_directory_is_purged_where_a_list_says_so(listed):
     assert files("dst") == ["A/B/C/Bar.txt", "A/B/Foo.txt", "A/x.dat", "Bau.txt"]
 
 
+def test_purging_what_no_line_stands_for_has_no_directories_to_remove_again(listed):
+    for _ in range(2):
+        listed("A/x.dat", files=["Foo.txt"], mirror=True)
+    report = listed("A/x.dat", files=["Foo.txt"], mirror=True)
+    assert (report.directories_created, report.directories_removed) == (0, 0)
+    assert files("dst") == ["A/B/Foo.txt", "A/x.dat", "Foo.txt"]
+
+
+def test_a_destination_that_cannot_be_purged_is_named(listed):
+    listed("Foo.txt", purge=True)
+    os.chmod(".", 0o777)
+    os.chmod("dst", 0o300)
+    if os.geteuid() == 0:
+        os.chown("dst", 4321, 4321)
+
+    def run():
+        with pytest.raises(shutil.Error) as caught:
+            sync("src", "dst", file_lists=["list.txt"], purge=True)
+        assert [(e.filename, e.filename2, e.errno) for e in caught.value.errors] == [("src", "dst", errno.EACCES)]
+
+    assert as_user(run) is None
+
+
 def test_purging_a_listed_directory_keeps_what_other_lines_put_there(listed):
     write("dst/A/Hej.txt")
     text = 'A/B A /purge\n"My File.txt" A\nA/*.dat A/deep'

@@ -45,7 +45,9 @@ def listed_jobs(
     for entry in entries:
         listed.add(entry)
     if sync.files != (b"*",):
-        yield attr.evolve(job, sync=attr.evolve(sync, purge=False))
+        # Directories that hold nothing of it would be made, and purged with what no line stands for.
+        empty_dirs = sync.empty_dirs and not sync.purge
+        yield attr.evolve(job, sync=attr.evolve(sync, purge=False, empty_dirs=empty_dirs))
     for tree, own in listed.trees():
         yield attr.evolve(job, items=(tree,), sync=own)
     if listed.files:
@@ -55,6 +57,9 @@ def listed_jobs(
         with _nothing_like(destination) as nothing:
             items = ((nothing, destination),)
             yield attr.evolve(job, items=items, sync=listed.purging(sync.files != (b"*",)))
+            for error in control.errors:
+                if error.filename == os.fsdecode(nothing):
+                    error.filename = os.fsdecode(source)
 
 
 def _without(sync: Sync, entries: Iterator[Entry]) -> Sync:

@@ -5,7 +5,6 @@ from typing import Optional
 
 from ..._errors import DestinationState, EACopyError, ErrorKind, Operation, classify, error_from_failure
 
-
 #: What looking through a symbolic link says when it leads nowhere, and cannot lead anywhere; anything else, such as
 #: EACCES, says nothing about what is there.
 DANGLING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
