@@ -130,6 +130,7 @@ def test_nothing_done_is_told_apart(backend, tmp_path, retries):
     done = command("cptree", *retries, tmp_path / "missing", tmp_path / "to")
     assert done.returncode == 3
     assert "missing" in done.stderr and "Traceback" not in done.stderr
+    assert done.stdout == ""  # a table of nothing
 
 
 def test_several_files_need_a_directory(tree, tmp_path):
@@ -249,7 +250,8 @@ def test_no_server(tree, tmp_path):
         nobody.bind(("127.0.0.1", 0))
         port = str(nobody.getsockname()[1])
         assert command("push", "--server", "127.0.0.1:" + port, tree, tmp_path / "to").returncode == 3
-        assert command("stats", "127.0.0.1:" + port).returncode == 3
+        done = command("stats", "127.0.0.1:" + port)
+        assert done.returncode == 3 and "check that a server runs there" in done.stderr
         done = command("push", "--no-server-required", "--server", "127.0.0.1:" + port, tree, tmp_path / "to")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "to" / "one").exists()

@@ -133,12 +133,27 @@ def test_message_names_what_failed_the_paths_and_the_reason(number, operation, k
     if number and kind is not ErrorKind.INTERRUPTED:
         assert os.strerror(number) in text
     assert "None" not in text
+    if operation is not Operation.SAME_FILE:  # which takes two
+        assert "None" not in str(error_from_failure(number, operation, "/from/here", None))
 
 
 @pytest.mark.parametrize("operation", [op for op in Operation if op is not Operation.NONE], ids=lambda op: op.name)
 def test_message_names_the_operation(operation):
     text = str(error_from_failure(errno.EIO, operation, "/from/here", "/to/there"))
     assert "while " in text or operation in (Operation.SAME_FILE, Operation.SPECIAL_FILE)
+
+
+@pytest.mark.parametrize(
+    "number, operation, remedy",
+    [
+        (errno.EISDIR, Operation.OPEN_SOURCE, "copytree"),
+        (errno.ENOTDIR, Operation.LIST_DIRECTORY, "copy2"),
+        (errno.ECONNREFUSED, Operation.CONNECT, "a server runs there"),
+        (errno.ENOENT, Operation.OPEN_DESTINATION, "a parent of a file is not created"),
+    ],
+)
+def test_message_has_the_remedy(number, operation, remedy):
+    assert remedy in str(error_from_failure(number, operation, "/from/here", "/to/there"))
 
 
 @failures

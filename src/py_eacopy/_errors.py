@@ -525,6 +525,17 @@ _REMEDY: Dict[ErrorKind, str] = {
     ErrorKind.WRITE_ERROR: "the destination's device may be failing",
 }
 
+# What says more than the remedy for a kind.
+_REMEDY_FOR_CALL: Dict[Tuple[int, Operation], str] = {
+    (errno.EISDIR, Operation.OPEN_SOURCE): "copytree copies a directory",
+    (errno.ENOENT, Operation.LIST_DIRECTORY): "check that the directory exists",
+    (errno.ENOTDIR, Operation.LIST_DIRECTORY): (
+        "copy2 copies a single file, and sync takes the directory that it is in, and files="
+    ),
+    (errno.ECONNREFUSED, Operation.CONNECT): "check that a server runs there, and listens at this port",
+    (errno.EHOSTUNREACH, Operation.CONNECT): "check the name of the server, and the connection",
+}
+
 
 def error_from_failure(
     number: int,
@@ -567,7 +578,7 @@ def error_from_failure(
         error.errno = number or None
     if error.filename is None:
         error.filename = source
-    if error.filename2 is None:
+    if error.filename2 is None and destination is not None:  # OSError shows a None that was set
         error.filename2 = destination
     error.operation = operation
     error.offset = offset
@@ -630,8 +641,9 @@ def _reason(
         parts[0] += " at offset %d" % offset
     if state is DestinationState.PARTIAL:
         parts.append("the destination is partly overwritten: copy again, or use atomic=True")
-    if kind in _REMEDY:
-        parts.append(_REMEDY[kind])
+    remedy = _REMEDY_FOR_CALL.get((number, operation)) or _REMEDY.get(kind)
+    if remedy:
+        parts.append(remedy)
     return "; ".join(parts)
 
 

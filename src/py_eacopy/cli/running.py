@@ -35,7 +35,7 @@ def run(copy: Callable[[Control], CopyReport], output: Mapping[str, Any]) -> int
     report, status = perform(copy, output)
     if output["as_json"]:
         click.echo(json.dumps(as_json(report, status)))
-    elif not output["quiet"]:
+    elif not output["quiet"] and not (status == NOTHING_DONE and len(report.errors) == 1):  # which says it all
         for line in summary.lines(report, bool(output.get("dry_run"))):
             click.echo(line)
         if status == INTERRUPTED:

@@ -422,11 +422,8 @@ class DirectoryTask : public Task {
       if (!status.ok()) status = Status::FromErrno(status.error_number(), Operation::kListDirectory);
     }
     const platform::FileId& id = node_->source_info.id;
-    if (!status.ok()) {
-      if (parent == nullptr && status.error_number() == ENOTDIR) {
-        text_ = "the source is no directory; name the directory that it is in, and the file itself with files=";
-      }
-    } else if (parent == nullptr) {
+    if (!status.ok()) return status;
+    if (parent == nullptr) {
       text_ = OverlapOf(tree_->source, id, tree_->destination);
       if (!text_.empty()) return Status::Of(Kind::kInvalidArgument, Operation::kNone, EINVAL);
       services_.protected_directories.Add(id);

@@ -570,12 +570,8 @@ def _failure_of(error: OSError, operation: Operation, root: bool) -> CopyFailure
     kind = error.kind if isinstance(error, Refusal) else None
     number = error.errno if error.errno is not None else errno.EIO
     text = ""
-    if root and number == errno.ENOTDIR:
-        text = (
-            "the source is no directory; name the directory that it is in, and the file itself with files="
-            if operation is _LIST
-            else "the destination is a file; remove it, or name a directory"
-        )
+    if root and number == errno.ENOTDIR and operation is not _LIST:
+        text = "the destination is a file; remove it, or name a directory"
     return CopyFailure(number, operation, kind=kind, text=text)
 
 
