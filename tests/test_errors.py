@@ -149,11 +149,19 @@ def test_message_names_the_operation(operation):
         (errno.EISDIR, Operation.OPEN_SOURCE, "copytree"),
         (errno.ENOTDIR, Operation.LIST_DIRECTORY, "copy2"),
         (errno.ECONNREFUSED, Operation.CONNECT, "a server runs there"),
+        (errno.EACCES, Operation.AUTHENTICATE, "the same token"),
+        (errno.EADDRINUSE, Operation.LISTEN, "another port"),
         (errno.ENOENT, Operation.OPEN_DESTINATION, "a parent of a file is not created"),
     ],
 )
 def test_message_has_the_remedy(number, operation, remedy):
     assert remedy in str(error_from_failure(number, operation, "/from/here", "/to/there"))
+
+
+def test_message_names_the_remedy_where_it_is_needed():
+    local = error_from_failure(errno.EACCES, Operation.OPEN_DESTINATION, "eacopy://host/share/f", "/to/there")
+    there = error_from_failure(errno.EACCES, Operation.OPEN_DESTINATION, "/from/here", "eacopy://host/share/f")
+    assert "owner and mode" in str(local) and "name of the share" in str(there)
 
 
 @failures

@@ -532,9 +532,14 @@ _REMEDY_FOR_CALL: Dict[Tuple[int, Operation], str] = {
     (errno.ENOTDIR, Operation.LIST_DIRECTORY): (
         "copy2 copies a single file, and sync takes the directory that it is in, and files="
     ),
+    (errno.EACCES, Operation.AUTHENTICATE): "both sides need the same token, or the server's user a security file",
     (errno.ECONNREFUSED, Operation.CONNECT): "check that a server runs there, and listens at this port",
     (errno.EHOSTUNREACH, Operation.CONNECT): "check the name of the server, and the connection",
+    (errno.EADDRINUSE, Operation.LISTEN): "another program listens there: choose another port",
+    (errno.EADDRNOTAVAIL, Operation.LISTEN): "this machine does not have that address",
+    (errno.EACCES, Operation.LISTEN): "choose a port from 1024 on; those below are for root",
 }
+_REMEDY_AT_SERVER = "check the name of the share, and what the server's user may do there"
 
 
 def error_from_failure(
@@ -642,6 +647,10 @@ def _reason(
     if state is DestinationState.PARTIAL:
         parts.append("the destination is partly overwritten: copy again, or use atomic=True")
     remedy = _REMEDY_FOR_CALL.get((number, operation)) or _REMEDY.get(kind)
+    if kind is ErrorKind.PERMISSION_DENIED and operation in (Operation.OPEN_SOURCE, Operation.OPEN_DESTINATION):
+        there = source if operation is Operation.OPEN_SOURCE else destination
+        if there is not None and os.fsdecode(there).startswith("eacopy://"):
+            remedy = _REMEDY_AT_SERVER
     if remedy:
         parts.append(remedy)
     return "; ".join(parts)

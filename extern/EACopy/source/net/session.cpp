@@ -3,6 +3,8 @@
 #include "session.h"
 
 #include <exception>
+#include <string>
+#include <system_error>
 
 #include "extended_session.h"
 #include "messages.h"
@@ -27,10 +29,11 @@ Status Serve(ServerContext& context, Peer& peer) {
   return PlainSession(context, peer).Run();
 }
 
-const char* Reason(const Status& status) {
+std::string Reason(const Status& status) {
+  if (status.operation() == Operation::kAuthenticate) return "it did not prove that it may";
   switch (status.kind()) {
     case Kind::kPermissionDenied:
-      return "it may not";
+      return "it asked for what is not shared, or what the server's user may not do";
     case Kind::kTimeout:
       return "it was silent for too long";
     case Kind::kNetwork:
@@ -38,7 +41,7 @@ const char* Reason(const Status& status) {
     case Kind::kClient:
       return "it sent what the protocol does not know";
     default:
-      return "it failed";
+      return status.error_number() != 0 ? std::generic_category().message(status.error_number()) : "it failed";
   }
 }
 
@@ -66,9 +69,7 @@ void ServeConnection(ServerContext& context, const Socket& socket) {
       return;
     }
     Count(&context.totals.errors);
-    context.log.Write(Log::kWarning, "closed the connection of " + name + ": " + Reason(status) + " (errno " +
-                                         std::to_string(status.error_number()) + ", operation " +
-                                         std::to_string(static_cast<int>(status.operation())) + ")");
+    context.log.Write(Log::kWarning, "closed the connection of " + name + ": " + Reason(status));
   } catch (const std::exception& error) {  // out of memory
     Count(&context.totals.errors);
     context.log.Write(Log::kError, "closed the connection of " + name + ": " + error.what());
