@@ -18,7 +18,7 @@ static_assert(EAC_KIND_UNKNOWN == static_cast<int>(eacopy::Kind::kUnknown));
 static_assert(EAC_KIND_INTERRUPTED == static_cast<int>(eacopy::Kind::kInterrupted));
 static_assert(EAC_OPERATION_READ_PATCH == static_cast<int>(eacopy::Operation::kReadPatch));
 static_assert(EAC_OPERATION_VERIFY == static_cast<int>(eacopy::Operation::kVerify));
-static_assert(EAC_DESTINATION_PARTIAL == static_cast<int>(eacopy::DestinationState::kPartial));
+static_assert(EAC_DESTINATION_UNKNOWN == static_cast<int>(eacopy::DestinationState::kUnknown));
 static_assert(EAC_METADATA_STAT == static_cast<int>(eacopy::Metadata::kStat));
 static_assert(EAC_REFLINK_NEVER == static_cast<int>(eacopy::Reflink::kNever));
 static_assert(EAC_STRATEGY_IGNORE == static_cast<int>(eacopy::Strategy::kIgnore));

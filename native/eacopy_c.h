@@ -88,7 +88,12 @@ enum eac_operation {
 };
 
 /* The state in which a failed or stopped copy left its destination. */
-enum eac_destination { EAC_DESTINATION_ABSENT = 0, EAC_DESTINATION_OLD = 1, EAC_DESTINATION_PARTIAL = 2 };
+enum eac_destination {
+  EAC_DESTINATION_ABSENT = 0,
+  EAC_DESTINATION_OLD = 1,
+  EAC_DESTINATION_PARTIAL = 2,
+  EAC_DESTINATION_UNKNOWN = 3 /* it is on a server */
+};
 
 enum eac_metadata {
   EAC_METADATA_NONE = 0, /* shutil.copyfile */

@@ -178,6 +178,15 @@ def test_a_reference_that_is_not_what_the_server_has_costs_signatures(both, shar
         assert (share / "file").read_bytes() == new and report.bytes_reused == 0
 
 
+def test_an_empty_reference_is_as_good_as_none(both, share, tmp_path):
+    write(tmp_path / "empty", b"")
+    write(tmp_path / "new", OLD)
+    with both.serving(share) as served:
+        assert served.push(tmp_path / "new", "share/file", reference=tmp_path / "empty").files_copied == 1
+        assert served.pull("share/file", tmp_path / "back", reference=tmp_path / "empty").files_copied == 1
+    assert (share / "file").read_bytes() == OLD and (tmp_path / "back").read_bytes() == OLD
+
+
 def test_a_pull_takes_from_its_reference(both, share, tmp_path):
     new, _ = EDITS["moved"]
     write(share / "file", new)

@@ -1,6 +1,7 @@
 """Copies through a server: both backends on both sides, both directions, all compression levels, all ways to be let in,
 and everything that a tree may hold."""
 
+import errno
 import os
 import shutil
 import stat
@@ -12,6 +13,7 @@ from net import serving
 from net.serving import until_tidy
 
 import py_eacopy
+from py_eacopy._errors import Operation
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="looks at POSIX modes, links and names")
 
@@ -425,7 +427,8 @@ def test_symbolic_links_are_kept_or_followed(pair, share, source, tmp_path):
             served.pull("share/kept", tmp_path / "back", symlinks=False)
         names = sorted(os.path.basename(error.filename) for error in caught.value.errors)
         assert names == ["dangling", "link to one", "link to sub"]
-        assert all(error.kind is py_eacopy.ErrorKind.UNSUPPORTED for error in caught.value.errors)
+        told = {(error.kind, error.errno, error.destination) for error in caught.value.errors}
+        assert told == {(py_eacopy.ErrorKind.UNSUPPORTED, errno.ENOTSUP, "absent")}
     assert trees.read(tmp_path / "back" / "page") == trees.read(source / "page")
 
 
@@ -442,11 +445,50 @@ def test_a_loop_of_links_and_special_files_are_errors_of_their_own(pair, share, 
         names = sorted(os.path.basename(error.filename) for error in caught.value.errors if error.filename)
         assert names == ["fifo", "loop"]
         assert trees.read(share / "copy" / "file") == b"content"
+        assert os.listdir(share / "copy" / "sub") == []
         os.mkfifo(share / "copy" / "fifo")
         with pytest.raises(shutil.Error) as caught:
             served.pull("share/copy", tmp_path / "back")
         assert [os.path.basename(error.filename) for error in caught.value.errors] == ["fifo"]
         assert trees.read(tmp_path / "back" / "file") == b"content"
+
+
+def test_what_is_in_the_way_is_told_in_the_same_way(pair, share, tmp_path):
+    source, taken = tmp_path / "source", tmp_path / "taken"
+    (source / "sub").mkdir(parents=True)
+    trees.write(source / "file", b"content")
+    trees.write(taken, b"a file")
+    (share / "tree").mkdir()
+    trees.write(share / "tree" / "sub", b"a file")
+    exists, no_directory = py_eacopy.ErrorKind.DESTINATION_EXISTS, py_eacopy.ErrorKind.PATH
+    missing = py_eacopy.ErrorKind.FILE_NOT_FOUND
+    made, opened = Operation.MAKE_DIRECTORY, Operation.OPEN_DESTINATION
+    with pair.serving(share) as served:
+        cases = [
+            # What a pull would replace is there or not; of a push only the server could know.
+            (served.pull, "share/tree", taken, exists, errno.EEXIST, made, "old"),
+            (served.pull, "share/tree", taken / "below", no_directory, errno.ENOTDIR, made, "absent"),
+            (served.pull, "share/tree/sub", taken / "below", no_directory, errno.ENOTDIR, opened, "absent"),
+            (served.pull, "share/nothing", taken, missing, errno.ENOENT, Operation.OPEN_SOURCE, "old"),
+            (served.pull, "share/nothing", tmp_path / "new", missing, errno.ENOENT, Operation.OPEN_SOURCE, "absent"),
+            (served.push, source, "share/tree/sub", no_directory, errno.ENOTDIR, opened, None),
+            (served.push, source / "file", "share/tree/sub/file", no_directory, errno.ENOTDIR, opened, None),
+            (served.push, source, "share/tree", exists, errno.EEXIST, made, None),
+        ]
+        for copy, from_path, to_path, *wanted in cases:
+            with pytest.raises((py_eacopy.EACopyError, shutil.Error)) as caught:
+                copy(from_path, to_path)
+            error = caught.value.errors[0] if isinstance(caught.value, py_eacopy.TreeError) else caught.value
+            assert [error.kind, error.errno, error.operation, error.destination] == wanted, (from_path, to_path)
+    assert trees.read(taken) == b"a file" and trees.read(share / "tree" / "sub") == b"a file"
+
+
+def test_a_session_that_is_refused_counts_as_an_error(pair, share, tmp_path):
+    with pair.serving(share) as served:
+        for number in (1, 2):
+            with pytest.raises(FileNotFoundError):
+                served.pull("share/nothing", tmp_path / "copy")
+            serving.until(lambda number=number: served.server.get_stats()["errors"] == number, "it does not count")
 
 
 # Twice -----------------------------------------------------------------------------------------------------------

@@ -133,7 +133,8 @@ class EACopyError(Exception):
         filename, filename2: source and destination as the caller wrote them (str or bytes), or None.
         operation: the :class:`Operation` that failed.
         offset: where in the file a read or write failed, in bytes.
-        destination: "absent", "old" or "partial": what is at the destination now; None when nothing was to be written.
+        destination: "absent", "old" or "partial": what is at the destination now; None when nothing was to be written,
+            or when it is on a server.
         report: the :class:`CopyReport` of the call that ended with this exception: all that was done in spite of it;
             None when nothing was begun or the call was stopped.
     """

@@ -34,7 +34,7 @@ _WAIT_MILLISECONDS = 50
 _METHODS = ("clone", "copy_file_range", "sendfile", "read_write", "system")
 #: In the order of enum eac_action.
 _ACTIONS = ("copy", "overwrite", "link", "symlink", "make-directory", "remove", "remove-directory", "mend")
-_DESTINATION_STATES = (DestinationState.ABSENT, DestinationState.OLD, DestinationState.PARTIAL)
+_DESTINATION_STATES = (DestinationState.ABSENT, DestinationState.OLD, DestinationState.PARTIAL, None)
 _ENCODING = sys.getfilesystemencoding()
 _ENCODING_ERRORS = sys.getfilesystemencodeerrors()
 

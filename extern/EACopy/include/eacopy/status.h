@@ -73,8 +73,9 @@ enum class Operation : uint8_t {
   kReadPatch = 31,
 };
 
-// What a failed or stopped copy left at its destination. The values are those of enum eac_destination.
-enum class DestinationState : uint8_t { kAbsent = 0, kOld = 1, kPartial = 2 };
+// What a failed or stopped copy left at its destination; unknown: that is on a server. The values are those of enum
+// eac_destination.
+enum class DestinationState : uint8_t { kAbsent = 0, kOld = 1, kPartial = 2, kUnknown = 3 };
 
 // The kind for an errno met in an operation; 0 stands for a failure that the operating system did not report.
 Kind Classify(int error_number, Operation operation);

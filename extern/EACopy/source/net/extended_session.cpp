@@ -169,6 +169,9 @@ Status ExtendedSession::OpenWorkspace(const Open& open) {
   status = workspace_.Choose(may_write_, !tree || !may_write_);
   if (status.ok() && may_write_) status = workspace_.Make();
   if (!status.ok()) {
+    if (may_write_ && status.error_number() != 0) {
+      status = Status::FromErrno(status.error_number(), Operation::kOpenDestination);
+    }
     if (prove && first) workspace_.AbandonDirectories();
     return status;
   }
@@ -546,7 +549,14 @@ Status ExtendedSession::OfferDirectory(const Entry& entry, ResultCode* code) {
   const std::string path = workspace_.FullPath(entry.path);
   OpenDirectory directory;
   Status status = workspace_.directories().Make(path, &directory, nullptr);
-  if (!status.ok()) return status;
+  if (!status.ok()) {
+    OpenDirectory parent;
+    platform::FileInfo there;
+    const bool taken = status.error_number() == ENOTDIR &&
+                       workspace_.directories().Open(ParentOf(path), &parent).ok() &&
+                       platform::GetInfo(*parent, std::string(NameOf(path)).c_str(), false, &there).ok();
+    return Status::FromErrno(taken ? EEXIST : status.error_number(), Operation::kMakeDirectory);
+  }
   // Made by this, or a moment ago for something in it, maybe through another connection.
   const bool is_new = context_.made_directories.Claim(*workspace_.place().share, path);
   *code = is_new ? ResultCode::kMade : ResultCode::kSkipped;

@@ -84,7 +84,9 @@ Status LocalTree::OpenForFile(const std::string& path, std::string* name, uint64
   Status status = directory.empty() ? Status() : MakeDirectories(directory, made);
   if (!status.ok() && status.error_number() != EEXIST) return status;
   status = OpenRoot(directory, &share_);
-  return status.ok() ? status : Status::FromErrno(status.error_number(), Operation::kOpenDestination);
+  if (status.ok()) return status;
+  return Status::FromErrno(status.error_number() == EEXIST ? ENOTDIR : status.error_number(),
+                           Operation::kOpenDestination);
 }
 
 void LocalTree::Remember(RemoteEntry directory) {

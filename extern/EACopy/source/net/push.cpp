@@ -409,7 +409,8 @@ bool PushLane::IsForDelta(const Offered& offered) const {
   if ((session_.capabilities & kCapabilityDelta) == 0 || offered.kind != Offered::Kind::kEntry) return false;
   const SourceEntry& entry = offered.entry;
   if (entry.info.type != FileType::kRegular || entry.whole || entry.info.size == 0) return false;
-  return entry.info.size >= kWorthDelta || remote_.remote.delta == DeltaMode::kAlways || state_.older.size() != 0;
+  return entry.info.size >= kWorthDelta || remote_.remote.delta == DeltaMode::kAlways ||
+         !remote_.remote.reference.empty();
 }
 
 Status PushLane::Offer() {
@@ -809,11 +810,12 @@ void Push(RemoteJob& remote, Worker& worker, Session first) {
   }
   if (!remote.remote.reference.empty() && (first.capabilities & kCapabilityDelta) != 0) {
     Status status = state.older.Open(platform::Directory::Paths(), remote.remote.reference.c_str(), true);
+    const bool empty = status.kind() == Kind::kDeltaCopy;  // as good as none
     state.reference.size = state.older.size();
     if (status.ok() && state.older.size() <= kMostPatched) {
       status = state.older.Digest(remote.job.cancel_flag(), &state.reference.md5);
     }
-    if (!status.ok()) {
+    if (!status.ok() && !empty) {
       remote.FailWhole(worker, status);
       return;
     }

@@ -91,16 +91,30 @@ std::string RemoteJob::server() const {
   return server_;
 }
 
+Status RemoteJob::WithDestinationState(Status status, const std::string& destination) const {
+  platform::FileInfo info;
+  if (remote.push) {
+    status.set_destination_state(DestinationState::kUnknown);
+  } else if (platform::GetInfo(platform::Directory::Paths(), destination.c_str(), false, &info).ok()) {
+    status.set_destination_state(DestinationState::kOld);
+  } else {
+    status.set_destination_state(DestinationState::kAbsent);
+  }
+  return status;
+}
+
 void RemoteJob::Fail(Worker& worker, const Status& status, std::string_view path, std::string text) {
   failed_.store(true, std::memory_order_relaxed);
-  job.Fail(worker, status, SourcePath(path), DestinationPath(path), false, std::move(text));
+  std::string destination = DestinationPath(path);
+  const Status told = WithDestinationState(status, destination);
+  job.Fail(worker, told, SourcePath(path), std::move(destination), false, std::move(text));
 }
 
 void RemoteJob::FailWhole(Worker& worker, const Status& status, std::string text) {
   if (stopping_.exchange(true) && !status.cancelled()) return;  // another connection has told
   failed_.store(true, std::memory_order_relaxed);
   if (status.cancelled() || job.cancelled()) return;
-  job.Fail(worker, status, source_, destination_, true, std::move(text));
+  job.Fail(worker, WithDestinationState(status, destination_), source_, destination_, true, std::move(text));
 }
 
 bool RemoteJob::AskFilter(std::string_view path, const platform::Listing& names, std::vector<uint8_t>* leave_out) {
@@ -453,7 +467,8 @@ class RemoteTask : public Task {
       remote_.FailWhole(worker, status, text);
     } else if (remote_.remote.delta == DeltaMode::kAlways && (session.capabilities & kCapabilityDelta) == 0) {
       remote_.FailWhole(worker, Status::Of(Kind::kUnsupported, Operation::kConnect, ENOTSUP),
-                        ZstdAvailable() ? "the server makes no deltas" : "deltas need zstd, which is not here");
+                        ZstdAvailable() ? "the server makes no deltas; leave it to delta='auto' whether to use them"
+                                        : "deltas need zstd, which is not here");
     } else if (session.extended) {
       (remote_.remote.push ? Push : Pull)(remote_, worker, std::move(session));
     } else if (!sayable) {

@@ -84,6 +84,8 @@ class RemoteJob {
  private:
   class LaneTask;
 
+  // A pull replaces what is there when all has come, so whatever is there was there before.
+  Status WithDestinationState(Status status, const std::string& destination) const;
   Status Greet(Session* session, std::string* transcript, std::string* text);
   Status SetUpExtended(Session* session, uint32_t index, std::string transcript, std::string* text);
   Status SetUpPlain(Session* session, uint32_t index, const std::string& net_directory, std::string* text);

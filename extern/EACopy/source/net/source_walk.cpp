@@ -21,8 +21,9 @@ namespace {
 
 constexpr size_t kSlice = 128;
 
-bool IsAncestor(const SourceDirectory& directory, const platform::FileId& id) {
-  for (const SourceDirectory* d = directory.parent.get(); d != nullptr; d = d->parent.get()) {
+// Whether it is this directory, or one above it.
+bool LeadsUp(const SourceDirectory* directory, const platform::FileId& id) {
+  for (const SourceDirectory* d = directory; d != nullptr; d = d->parent.get()) {
     if (d->info.id == id) return true;
   }
   return false;
@@ -106,7 +107,9 @@ Status SourceWalk::ListInto(OpenDirectories& directories, const Unit& unit, plat
   if (!status.ok()) return Status::FromErrno(status.error_number(), Operation::kListDirectory);
   status = platform::GetInfo(*directory, &node.info);
   if (!status.ok()) return Status::FromErrno(status.error_number(), Operation::kListDirectory);
-  if (node.via_link && IsAncestor(node, node.info.id)) return Status::FromErrno(ELOOP, Operation::kListDirectory);
+  // It may have been another when its name was found.
+  if (node.via_link && LeadsUp(node.parent.get(), node.info.id))
+    return Status::FromErrno(ELOOP, Operation::kListDirectory);
   ReadAttributes(directory->get(), &node.attributes);
   ::lseek(directory->get(), 0, SEEK_SET);  // its descriptor may have been used before
   return platform::ListDirectory(*directory, names);
@@ -137,14 +140,18 @@ void SourceWalk::List(Worker& worker, OpenDirectories& directories, const Unit& 
     bool via_link = false;
     FileInfo info;
     if ((type == FileType::kSymlink && follow) || type == FileType::kUnknown) {
-      if (!directory && !directories.Open(unit.directory->path, &directory).ok()) continue;
-      if (type == FileType::kUnknown && platform::GetInfo(*directory, name, false, &info).ok()) type = info.type;
-      if (type == FileType::kSymlink && follow) {
+      // Where that fails, Look() will say so.
+      const bool open = directory || directories.Open(unit.directory->path, &directory).ok();
+      if (open && type == FileType::kUnknown && platform::GetInfo(*directory, name, false, &info).ok())
+        type = info.type;
+      if (open && type == FileType::kSymlink && follow) {
         via_link = true;
         if (platform::GetInfo(*directory, name, true, &info).ok()) type = info.type;
       }
     }
-    if (type == FileType::kDirectory) {
+    if (type == FileType::kDirectory && via_link && LeadsUp(unit.directory.get(), info.id)) {
+      remote_.Fail(worker, Status::FromErrno(ELOOP, Operation::kListDirectory), JoinPaths(unit.directory->path, name));
+    } else if (type == FileType::kDirectory) {
       auto child = std::make_shared<SourceDirectory>();
       child->path = JoinPaths(unit.directory->path, name);
       child->parent = unit.directory;

@@ -83,8 +83,12 @@ class Landing:
         self._places: Dict[str, Place] = {}
         self._failed: Set[str] = set()
 
-    def open_root(self, path: str) -> None:
-        """Makes the root, with parents, if it is missing. Raises CopyFailure."""
+    def open_root(self, path: str, for_file: bool = False) -> None:
+        """Makes the root, with parents, if it is missing. Raises CopyFailure.
+
+        Args:
+            for_file: it is no tree that is copied, but a single file that is to lie there.
+        """
         tally = self._tally
         tally.operation = _MAKE
         try:
@@ -92,7 +96,9 @@ class Landing:
             tally.operation = _OPEN
             directory, _ = self._cache.open(None, system.long_path(path), follow=True)
         except OSError as error:
-            raise CopyFailure(error.errno or errno.EIO, tally.operation, state=DestinationState.ABSENT) from None
+            if error.errno == errno.ENOTDIR and tally.operation is _OPEN and not for_file:
+                raise CopyFailure(errno.EEXIST, _MAKE) from None
+            raise CopyFailure(error.errno or errno.EIO, tally.operation) from None
         self._remove_dead_files(directory)
         self._cache.unpin(directory)
         self._places[""] = Place("", directory)
@@ -133,8 +139,7 @@ class Landing:
                     raise
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
         except OSError as error:
-            state = DestinationState.OLD if error.errno == errno.EEXIST else DestinationState.ABSENT
-            tally.fail(CopyFailure(error.errno or errno.EIO, _MAKE, state=state), path)
+            tally.fail(CopyFailure(error.errno or errno.EIO, _MAKE), path)
             self._failed.add(path)
             return
         if not made:

@@ -212,8 +212,8 @@ class PlainPushLane(Lane[Entry]):
                 push.failed.add(path)
                 raise
         elif entry.kind == LINK:
-            failure = CopyFailure(0, Operation.MAKE_LINK, kind=ErrorKind.UNSUPPORTED)
-            failure.text = "the server has no symbolic links; copy what they point to"
+            failure = CopyFailure(errno.ENOTSUP, Operation.MAKE_LINK, kind=ErrorKind.UNSUPPORTED)
+            failure.text = "the server's protocol has no symbolic links; copy what they point to"
             raise failure
         else:
             self._make_directory(parent)  # another connection may be about to

@@ -82,7 +82,7 @@ def place_of_file(landing: Landing, destination: str, name: str) -> str:
     parent, own = os.path.split(destination)
     if not own:
         raise CopyFailure(errno.ENOENT, Operation.OPEN_DESTINATION)
-    landing.open_root(parent or os.curdir)
+    landing.open_root(parent or os.curdir, for_file=True)
     return own
 
 
@@ -244,7 +244,7 @@ def _take_entry(
     if entry.type == messages.LINK:
         item.target = os.fsdecode(entry.target)
         if tally.job.options.follow_symlinks:
-            failure = CopyFailure(0, Operation.READ_LINK, kind=ErrorKind.UNSUPPORTED)
+            failure = CopyFailure(errno.ENOTSUP, Operation.READ_LINK, kind=ErrorKind.UNSUPPORTED)
             failure.text = "a server does not follow symbolic links; copy them as links"
             tally.fail(failure, path, root)
             return

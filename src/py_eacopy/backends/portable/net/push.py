@@ -304,7 +304,7 @@ class PushLane(Lane[Entry]):
             if self._push.failed and self._push.is_below_failed(entry):
                 continue
             if entry.kind == LINK and not self._push.links:
-                failure = CopyFailure(0, Operation.MAKE_LINK, kind=ErrorKind.UNSUPPORTED)
+                failure = CopyFailure(errno.ENOTSUP, Operation.MAKE_LINK, kind=ErrorKind.UNSUPPORTED)
                 failure.text = "the server has no symbolic links; copy what they point to"
                 self._failed(entry, failure)
                 continue

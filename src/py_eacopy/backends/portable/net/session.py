@@ -73,6 +73,7 @@ class Session:
             self._say_goodbye(Error(ErrorKind.CLIENT.value, Operation.RECEIVE, text=str(error)))
             raise
         except SessionEnded as error:
+            self._service.statistics.count("errors")
             self._say_goodbye(error.error)
         except PeerSilent:
             self._say_goodbye(
@@ -251,7 +252,6 @@ class Session:
             file.remove()
             self._service.proof_names.discard(file.name)
         if not file.is_proved_by(answer):
-            self._service.statistics.count("errors")
             self._service.log(WARNING, "a client could not read the security file, and was refused")
             raise SessionEnded(refused._replace(text="the security file was not read"))
         self._service.secrets.add(file.secret, place)

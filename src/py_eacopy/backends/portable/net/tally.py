@@ -1,8 +1,11 @@
 """What a connection counts, and how it tells of failures and progress."""
 
+import os
 import time
 from typing import TYPE_CHECKING, Optional
 
+from ...._errors import DestinationState
+from .. import system
 from ..coordinator import WAIT_STEP
 from ..failure import Cancelled, CopyFailure
 from ..monitor import Monitor
@@ -57,6 +60,10 @@ class Tally(Monitor):
             root: the item failed as a whole.
         """
         source, destination = self.job.paths("" if root else path)
+        if failure.state is None and not self.job.remote.push:
+            # It is replaced when all has come, so whatever is there was there before.
+            there = os.path.lexists(system.long_path(destination))
+            failure.state = DestinationState.OLD if there else DestinationState.ABSENT
         self.errors += 1
         self.job.failed(failure.to_error(source, destination, root))
 
