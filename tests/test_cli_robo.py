@@ -247,6 +247,8 @@ def test_what_is_told_can_be_less(syncing, tree, tmp_path):
     assert "two.txt" not in done.out + (tmp_path / "log").read_text() and "Mismatch" in done.out
     done = eacopy("robo", tree, tmp_path / "to3", "/S", "/VERBOSE")
     assert "copying with the %s backend" % syncing in done.err
+    done = eacopy("robo", tree, tmp_path / "to5", "/S", "/VERBOSE", "/NJH", "/LOG:%s" % (tmp_path / "log"))
+    assert (done.out + done.err).count("two.txt ->") == (tmp_path / "log").read_text().count("two.txt ->") == 1
     done = eacopy("robo", "--quiet", tree, tmp_path / "to4", "/S")
     assert (done.out, done.err) == ("", "")
 

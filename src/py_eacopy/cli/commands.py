@@ -125,7 +125,10 @@ def cptree(
             control=control,
         )
 
-    return run(copy, output)
+    status = run(copy, output)
+    if status == NOTHING_DONE and not dirs_exist_ok and os.path.isdir(source) and os.path.isdir(destination):
+        click.echo("--dirs-exist-ok copies into what is there; `eacopy sync` copies what is not there yet.", err=True)
+    return status
 
 
 eacopy.add_command(sync)

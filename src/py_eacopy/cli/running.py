@@ -24,6 +24,14 @@ _LISTED = 20
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
+class _Told(str):
+    """A line of the log that stands on the terminal already."""
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not any(isinstance(argument, _Told) for argument in record.args or ())
+
+
 def run(copy: Callable[[Control], CopyReport], output: Mapping[str, Any]) -> int:
     """Copies, shows it, and returns the exit status.
 
@@ -74,7 +82,7 @@ def _tell(control: Control, told: bool, logged: bool, action: SyncAction) -> Non
     if told:
         click.echo(line)
     if logged:
-        control.log(logging.INFO, "%s", line)
+        control.log(logging.INFO, "%s", _Told(line) if told else line)
 
 
 def _status_of(report: CopyReport) -> int:
@@ -122,6 +130,7 @@ def _log_to(path: Optional[str], form: str, to_stderr: bool) -> Iterator[None]:
     handlers: List[logging.Handler] = [logging.NullHandler()]  # without one, logging would write warnings to stderr
     if to_stderr:
         handlers.append(logging.StreamHandler())
+        handlers[-1].addFilter(_is_news)
     with contextlib.ExitStack() as opened:
         if path is not None:
             try:
