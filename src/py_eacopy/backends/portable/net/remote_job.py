@@ -17,7 +17,8 @@ from ..limits import share_descriptors
 from ..scheduler import join_all
 from . import messages
 from .client import Connector, Session
-from .plain_client import pull_plainly, push_plainly
+from .plain_pull import pull_plainly
+from .plain_push import push_plainly
 from .pull import pull
 from .push import push
 from .tally import Tally
