@@ -869,6 +869,22 @@ def test_under_raise_the_rest_of_a_tree_is_copied(pair, share, source, tmp_path,
         assert trees.read(copy / "sub" / "deeper" / "large") == trees.make_bytes(300_001)
 
 
+@posix
+def test_the_operator_is_told_why_a_connection_was_closed(server_backend, share, source, caplog):
+    serving_options = options(share, token="the token of this test", config=Config(backend=server_backend))
+    with EACopyServer(**serving_options) as server, caplog.at_level(logging.WARNING, "py_eacopy"):
+        for token, place in (("another token", "share"), ("the token of this test", "nowhere")):
+            with pytest.raises(PermissionError):
+                py_eacopy.copy_with_server(source, "eacopy://127.0.0.1:%d/%s/x" % (server.port, place), token=token)
+
+        def told():
+            return [record.getMessage() for record in caplog.records if "closed the connection" in record.getMessage()]
+
+        serving.until(lambda: len(told()) == 2, "the log says nothing")
+        assert all("127.0.0.1" in line and "errno" not in line for line in told())
+        assert server.get_stats()["errors"] == 2
+
+
 def test_under_ignore_errors_are_logged_and_reported(pair, share, source, blocked, caplog):
     with pair.serving(share) as served, caplog.at_level(logging.WARNING, "py_eacopy"):
         report = served.push(source, "share/copy", error_strategy="ignore")

@@ -13,11 +13,12 @@ from .store import is_temporary_name
 
 
 class SessionEnded(Exception):
-    """The server ends the session, and says why."""
+    """The server ends the session, and says why, unless that is to be silent."""
 
-    def __init__(self, error: Error) -> None:
-        super().__init__(error.text)
+    def __init__(self, error: Error, silent: bool = False) -> None:
+        super().__init__(error.text or os.strerror(error.errno))
         self.error = error
+        self.silent = silent
 
 
 def error_of(

@@ -14,6 +14,7 @@ from ..failure import Cancelled
 from . import link_database, messages, wire
 from .connection import Connection, ConnectionEnded, PeerSilent
 from .plain_session import PlainSession
+from .reasons import SessionEnded
 from .service import DEBUG, INFO, WARNING, Service
 from .session import Session
 from .share import Place, Shares
@@ -137,6 +138,8 @@ class PortableServer(RunningServer):
         except wire.ProtocolError as error:
             service.statistics.count("errors")
             service.log(INFO, "closed the connection from %s: it sent %s" % (address[0], error))
+        except SessionEnded as error:
+            service.log(WARNING, "closed the connection from %s: %s" % (address[0], error))
         except PeerSilent as error:
             service.log(INFO, "closed the connection from %s: %s" % (address[0], error))
         except Cancelled:
@@ -168,7 +171,7 @@ class PortableServer(RunningServer):
             PlainSession(self._service, connection).run(header + connection.read(size - wire.HEADER_SIZE))
         else:
             self._service.statistics.count("errors")
-            self._service.log(WARNING, "refused %s: it does not know the token" % address[0])
+            self._service.log(WARNING, "closed the connection from %s: it does not know the token" % address[0])
 
     # The history -----------------------------------------------------------------------------------------------
 

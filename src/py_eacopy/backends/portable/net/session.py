@@ -10,7 +10,7 @@ from ...._errors import ErrorKind, Operation
 from .. import system
 from . import messages, wire, zstd
 from .channel import Channel
-from .connection import Connection, PeerSilent
+from .connection import Connection, ConnectionEnded, PeerSilent
 from .messages import (
     Error,
     Goodbye,
@@ -28,16 +28,12 @@ from .pulls import Pulls
 from .pushes import Pushes
 from .reasons import SessionEnded, error_of
 from .security_file import NO_SECRET, SecurityFile
-from .service import WARNING, Service
+from .service import Service
 from .share import Place, split
 from .wire import ProtocolError
 
 #: So many results are sent although more messages are there to be answered.
 _RESULTS_MAXIMUM = 128
-
-
-class _Silently(Exception):
-    """The server ends the connection, and says nothing."""
 
 
 class Session:
@@ -63,7 +59,7 @@ class Session:
         self._pulls: Optional[Pulls] = None  # there is one as soon as the session is open
 
     def run(self, hello: bytes) -> None:
-        """Talks until one side ends it. Raises OSError when the network does."""
+        """Talks until one side ends it. Raises OSError when the network does, and SessionEnded when the server has."""
         try:
             self._agree(hello)
             while self._handle(self._next_message()):
@@ -74,14 +70,14 @@ class Session:
             raise
         except SessionEnded as error:
             self._service.statistics.count("errors")
-            self._say_goodbye(error.error)
+            if not error.silent:
+                self._say_goodbye(error.error)
+            raise
         except PeerSilent:
             self._say_goodbye(
                 Error(ErrorKind.TIMEOUT.value, Operation.RECEIVE, errno.ETIMEDOUT, text="too long silent")
             )
             raise
-        except _Silently:
-            pass
         finally:
             if self._pushes is not None:
                 self._pushes.close()
@@ -167,18 +163,17 @@ class Session:
         assert self._options.token is not None
         token = self._options.token.encode("utf-8", "surrogateescape")
         wanted = hmac.new(token, messages.CLIENT_PROOF + transcript, "sha256").digest()
-        proved = False
+        proof = b""
         try:
             proof = self._channel.receive_payload(messages.PROOF, messages.PROOF_SIZE)
-            proved = hmac.compare_digest(proof, wanted)
         except ProtocolError:
             pass
-        finally:
-            if not proved:
-                self._service.statistics.count("errors")
-        if not proved:
-            self._service.log(WARNING, "a client does not know the token, and was refused")
-            raise _Silently
+        except (ConnectionEnded, PeerSilent):
+            self._service.statistics.count("errors")
+            raise
+        if not hmac.compare_digest(proof, wanted):
+            refused = Error(ErrorKind.PERMISSION_DENIED.value, Operation.AUTHENTICATE, errno.EACCES)
+            raise SessionEnded(refused._replace(text="it does not know the token"), silent=True)
         self._channel.send(ProofAccepted(hmac.new(token, messages.SERVER_PROOF + transcript, "sha256").digest()))
 
     def _open(self, message: Open) -> None:
@@ -252,7 +247,6 @@ class Session:
             file.remove()
             self._service.proof_names.discard(file.name)
         if not file.is_proved_by(answer):
-            self._service.log(WARNING, "a client could not read the security file, and was refused")
             raise SessionEnded(refused._replace(text="the security file was not read"))
         self._service.secrets.add(file.secret, place)
         return file.secret
