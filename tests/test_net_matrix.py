@@ -491,6 +491,19 @@ def test_a_session_that_is_refused_counts_as_an_error(pair, share, tmp_path):
             serving.until(lambda number=number: served.server.get_stats()["errors"] == number, "it does not count")
 
 
+def test_a_refused_session_is_tried_again_under_retry(pair, share, tmp_path):
+    retry = {"error_strategy": "retry", "retry_count": 2, "retry_delay": 0.0}
+    with pair.serving(share) as served:
+        with pytest.raises(FileNotFoundError):
+            served.pull("share/nothing", tmp_path / "copy", **retry)
+        serving.until(lambda: served.server.get_stats()["errors"] >= 3, "it was not tried three times")
+        assert served.server.get_stats()["connections"] == 3
+    with pair.serving(share, mode="token") as served:
+        with pytest.raises(PermissionError):
+            served.pull("share/nothing", tmp_path / "copy", token="another", **retry)
+        assert served.server.get_stats()["connections"] == 1
+
+
 # Twice -----------------------------------------------------------------------------------------------------------
 
 

@@ -100,7 +100,7 @@ class RemoteJob(Coordinator):
         if self.remote.push:
             check_source(self.source, self.trees, self.options.follow_symlinks)
         connector = Connector(self.remote, self.trees, tally, self.count_wire)
-        session = connector.connect(1)
+        session = self._connect(connector, tally)
         self.server = session.server
         try:
             if self.remote.delta == DELTA_ALWAYS and not session.capabilities & messages.CAN_DELTA:
@@ -114,6 +114,20 @@ class RemoteJob(Coordinator):
         finally:
             tally.directories_created += connector.directories_made
             connector.close(session)
+
+    def _connect(self, connector: Connector, tally: Tally) -> Session:
+        """Opens the first connection. Raises CopyFailure."""
+        tries = 0
+        while True:
+            try:
+                return connector.connect(1)
+            except CopyFailure as failure:
+                # A proof that was refused will be again.
+                final = failure.kind is ErrorKind.UNSUPPORTED or failure.operation is Operation.AUTHENTICATE
+                if final or not tally.retries_left(failure, tries):
+                    raise
+            tries += 1
+            tally.sleep(self.options.retry_delay)
 
     # For any thread --------------------------------------------------------------------------------------------
 
