@@ -325,6 +325,13 @@ def test_pull_copies_all_or_nothing(server, tree, tmp_path):
     assert done.status == 2 and not (tmp_path / "back2").exists()
 
 
+@pytest.mark.parametrize("words", [["/SERVER"], ["/S", "/SERVER"], []])
+def test_a_pull_of_less_than_all_says_what_to_add(tmp_path, words):
+    done = eacopy("robo", "//no.host.invalid/share/x", tmp_path / "to", *words)
+    assert done.status == 2 and "add /E" in done.err
+    assert not (tmp_path / "to").exists()
+
+
 def test_server_that_must_be_there_is_not(syncing, tree, tmp_path):
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))

@@ -1,6 +1,7 @@
 """What a client does in the extended dialect: a server that tests play says one thing or another, right or wrong."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import select
@@ -869,3 +870,13 @@ def test_a_pull_whose_connection_breaks_goes_on_where_it_was_under_retry(tmp_pat
         with pytest.raises(ConnectionError) as caught:
             pull(played, tmp_path / "other", thread_count=1)
     assert (caught.value.kind, caught.value.operation) == (ErrorKind.NETWORK, Operation.RECEIVE)
+
+
+def test_a_name_that_nobody_knows_has_the_remedy_for_that(monkeypatch):
+    def unknown(*arguments, **keywords):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(py_eacopy.NetworkError, match="check the name of the server") as caught:
+        py_eacopy.server_report("fileserver")
+    assert caught.value.errno == errno.EHOSTUNREACH  # as the engine says

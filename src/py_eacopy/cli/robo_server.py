@@ -78,7 +78,10 @@ def _through(
             "a server cannot do what /%s says; leave %s out, or copy directly%s"
             % (beyond[0], "it" if len(beyond) == 1 else "all of /" + " /".join(beyond), _REMEDY[local])
         )
-    if beyond:
+    too_little = not push and not plan.options["empty_dirs"]
+    if too_little and (required or not local):
+        raise click.UsageError("a server is asked for all of a directory: add /E, or copy directly%s" % _REMEDY[local])
+    if beyond or too_little:
         return direct
     ignore = _Filter(plan) if push and _filters(plan) else None
 
@@ -112,8 +115,6 @@ def _beyond(plan: Plan, push: bool, local: bool) -> List[str]:
         found.append("MIR" if "MIR" in plan.given else "PURGE")
     if not push:
         found += [switch for option, switch in _FILTERS.items() if plan.options.get(option)]
-        if not plan.options["empty_dirs"]:
-            found.append("S without /E" if plan.options["subdirs"] else "E being left out")
     return found
 
 

@@ -58,7 +58,8 @@ def _look_up(host: str, port: int, end: float, check: Callable[[], None]) -> Lis
         if answers:
             return answers[0]
         if failures:
-            raise _failed(0, host, port, failures[0])
+            # Look-ups have numbers of their own: this one is what the engine says, and has the right remedy.
+            raise _failed(errno.EHOSTUNREACH, host, port, failures[0])
         check()
         if time.monotonic() > end:
             raise _failed(errno.ETIMEDOUT, host, port, "looking up its address took too long")
