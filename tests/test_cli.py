@@ -328,3 +328,20 @@ def test_sigterm_ends_a_copy_as_control_c_does(backend, large):
     output, _ = process.communicate(timeout=20)
     assert process.returncode == 130 and json.loads(output)["exit_status"] == 130
     assert not os.path.exists(large + "-copy")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_an_output_that_cannot_be_written_is_told_in_one_line():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", MAIN, "info"], stdout=full, stderr=subprocess.PIPE, timeout=30)
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"eacopy: ") and done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX are meant")
+def test_an_output_that_nobody_reads_has_a_status_of_its_own():
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as output:
+        done = subprocess.run([sys.executable, "-c", MAIN, "info"], stdout=output, stderr=subprocess.PIPE, timeout=30)
+    assert (done.returncode, done.stderr) == (141, b"")

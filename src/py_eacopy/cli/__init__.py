@@ -17,6 +17,7 @@ def main() -> int:
         return 3
     from .commands import eacopy
 
+    output = sys.stdout
     try:
         status = eacopy.main(prog_name="eacopy", standalone_mode=False)
         return status if isinstance(status, int) else 0
@@ -25,7 +26,20 @@ def main() -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:
-        # Who read our output has seen enough. What is still buffered would fail again when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:
+        if sys.stdout is output:  # click wraps it when its reader is gone, and then exits with 1
+            raise
+        _drop_output()  # who read it has seen enough
         return 141
+    except OSError as error:
+        # Failures of copies were told where they happened. These are a full disk below the output, or a directory
+        # that was removed while a shell stands in it.
+        remedy = "check where the output goes, and that the current directory is still there"
+        print("eacopy: %s; %s" % (error, remedy), file=sys.stderr)
+        _drop_output()
+        return 1
+
+
+def _drop_output() -> None:
+    """What is still buffered would fail again when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
