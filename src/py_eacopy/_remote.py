@@ -230,7 +230,7 @@ def _place(source: bytes, destination: bytes, server_addr: Optional[str], config
         return True, on_this_machine(destination)
     raise InvalidArgumentError(
         "neither %r nor %r is known to be on the server: write one as eacopy://host/share/directory or "
-        "//host/share/directory, or add the prefix of a mount to Config.path_map"
+        "//host/share/directory, or, in Python, add the prefix of a mount to Config.path_map"
         % (os.fsdecode(source), os.fsdecode(destination))
     )
 
