@@ -476,6 +476,7 @@ def test_a_directory_that_cannot_be_made_is_one_error(share, source):
         push(peer, source)
     (error,) = caught.value.errors
     assert (error.operation, error.filename) == (Operation.MAKE_DIRECTORY, str(source / "sub"))
+    assert (error.kind, error.errno) == (ErrorKind.SERVER, None) and "may be in the way" in str(error)
     assert (share / "file").read_bytes() == b"content" and (share / "sub").read_bytes() == b"in the way"
 
 

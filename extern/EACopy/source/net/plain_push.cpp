@@ -132,12 +132,14 @@ bool PlainPushLane::MakeDirectory(const std::string& path) {
       WorkerCounters::Add(worker_.counters->directories_created, answer - 2u);
       return true;
     }
-    const Status failure = answer == 0 ? Status::Of(Kind::kDestinationExists, Operation::kMakeDirectory, EEXIST)
-                                       : Status::Of(Kind::kServer, Operation::kMakeDirectory);
+    // The protocol does not say why.
+    const Status failure = Status::Of(Kind::kServer, Operation::kMakeDirectory);
+    const char* text = answer == 0 ? "the server could not make the directory; a file may be in the way"
+                                   : "the server has no such place";
     if (path.empty()) {
-      remote_.FailWhole(worker_, failure, "the server cannot make the directory");
+      remote_.FailWhole(worker_, failure, text);
     } else {
-      remote_.Fail(worker_, failure, path, "the server cannot make the directory");
+      remote_.Fail(worker_, failure, path, text);
     }
     return false;
   }

@@ -56,7 +56,12 @@ def create_directory(session: Session, path: str) -> int:
     if answer >= 2:
         return answer - 2
     failure = CopyFailure(0, Operation.MAKE_DIRECTORY, kind=ErrorKind.SERVER)
-    failure.text = "the server could not make the directory" if answer == 0 else "the server has no such place"
+    # The protocol does not say why.
+    failure.text = (
+        "the server has no such place"
+        if answer
+        else "the server could not make the directory; a file may be in the way"
+    )
     raise failure
 
 
