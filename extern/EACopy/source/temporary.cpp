@@ -3,7 +3,9 @@
 #include "temporary.h"
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
+#include <thread>
 
 #include "platform.h"
 
@@ -25,6 +27,8 @@ std::string TemporaryName() {
   for (size_t i = 0; i < 16; ++i) name[8 + i] = "0123456789abcdef"[(number >> (4 * i)) & 15];
   return name;
 }
+
+void LetWhoClearsUpPass(int tries) { std::this_thread::sleep_for(std::chrono::microseconds(10) * tries); }
 
 bool IsTemporaryName(std::string_view name) {
   constexpr std::string_view kBefore = ".eacopy-", kAfter = ".tmp";

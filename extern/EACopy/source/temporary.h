@@ -11,6 +11,8 @@ namespace eacopy {
 std::string TemporaryName();
 // How often who clears up may take away what cannot be locked, a link, before it has its name: chance must not do that.
 constexpr int kTemporaryTries = 100;
+// Before a further try: so that the two do not go on in step.
+void LetWhoClearsUpPass(int tries);
 // Whether a name is one of those.
 bool IsTemporaryName(std::string_view name);
 

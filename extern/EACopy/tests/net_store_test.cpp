@@ -4,6 +4,7 @@
 #include <sys/xattr.h>
 
 #include <atomic>
+#include <chrono>
 #include <csignal>
 #include <thread>
 
@@ -219,7 +220,10 @@ TEST(WritersAndWhoClearsUpDoNotDisturbEachOther) {
   std::atomic<bool> stop{false};
   std::thread sweeper([&] {
     const OpenDirectory directory = Opened(folder.path());
-    while (!stop) RemoveDeadFilesIn(*directory);
+    while (!stop) {
+      RemoveDeadFilesIn(*directory);
+      std::this_thread::sleep_for(std::chrono::microseconds(10));  // nobody is at it without end
+    }
   });
   const OpenDirectory parent = Opened(folder.path());
   int failed = 0;

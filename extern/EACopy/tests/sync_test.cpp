@@ -400,14 +400,16 @@ TEST(CancellingLeavesNothingUnfinishedAndRemovesNothingMore) {
   MakeFolder(folder / "copy/zz extra");
   for (const int after : {0, 1, 100, 500}) {
     Job job(KeepingLinks(), Mirror());
+    std::atomic<bool> ended{false};  // it may be, when those before have left too little to do
     std::thread canceller([&] {
-      for (int i = 0; i < 60000 && job.GetCounters().files_copied < static_cast<uint64_t>(after); ++i) {
+      while (!ended && job.GetCounters().files_copied < static_cast<uint64_t>(after)) {
         std::this_thread::sleep_for(std::chrono::microseconds(50));
       }
       job.Cancel();
     });
     JobResult result;
     Coordinate(job, {{ItemType::kTree, folder / "source", folder / "copy"}}, Coordination(), &result);
+    ended = true;
     canceller.join();
     for (const Failure& failure : result.failures) CHECK(failure.status.cancelled());
     CHECK_EQUAL(result.counters.errors, 0u);

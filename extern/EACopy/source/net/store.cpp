@@ -227,7 +227,10 @@ Status StoreSymlink(const platform::Directory& parent, const char* name, const s
     status = platform::Rename(parent, made.c_str(), name);
     if (status.ok()) break;
     // Links cannot be locked: who clears up took it for left behind.
-    if (status.error_number() == ENOENT && tries < kTemporaryTries) continue;
+    if (status.error_number() == ENOENT && tries < kTemporaryTries) {
+      LetWhoClearsUpPass(tries);
+      continue;
+    }
     platform::RemoveFile(parent, made.c_str());
     return status;
   }

@@ -174,11 +174,15 @@ Status MakeSymlink(Place& place, const char* name, bool replace) {
       replace = true;
       continue;
     }
-    if (!status.ok() || !replace) return status;
-    status = RenameOver(place, made, target);
+    if (!replace) return status;
+    const bool is_made = status.ok();
+    if (is_made) status = RenameOver(place, made, target);
     // Somebody who clears up took it for left behind.
-    if (status.error_number() == ENOENT && tries < kTemporaryTries) continue;
-    if (!status.ok()) (void)platform::RemoveFile(*place.target, made.c_str());
+    if (status.error_number() == ENOENT && tries < kTemporaryTries) {
+      LetWhoClearsUpPass(tries);
+      continue;
+    }
+    if (is_made && !status.ok()) (void)platform::RemoveFile(*place.target, made.c_str());
     return status;
   }
 }
