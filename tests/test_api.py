@@ -122,6 +122,15 @@ def test_only_copy2_keeps_extended_attributes(backend, source, tmp_path):
 
 @posix
 @functions
+def test_a_link_to_a_missing_directory_finds_nothing(backend, name, source, tmp_path):
+    (tmp_path / "link").symlink_to("missing/")
+    with pytest.raises(FileNotFoundError):  # as shutil of Python 3.10 and later
+        getattr(py_eacopy, name)(source, tmp_path / "link")
+    assert os.listdir(str(tmp_path)).count("missing") == 0
+
+
+@posix
+@functions
 def test_overwriting_keeps_the_file_and_follows_links(backend, name, source, target, tmp_path):
     target.write_bytes(b"something longer than nothing" * 1000)
     link = tmp_path / "link"

@@ -157,6 +157,9 @@ class Destination:
                         return
                     except FileExistsError:
                         continue  # somebody was faster
+                    except IsADirectoryError:
+                        # A link to "missing/", with a slash: what is missing is a directory.
+                        self._monitor.refuse(errno.ENOENT, _OPEN_DESTINATION)
         if stat.S_ISDIR(before.st_mode):
             return
         self._before = before
