@@ -8,9 +8,7 @@
 #include <utility>
 
 #include "job_context.h"
-#ifndef _WIN32
 #include "net/remote_job.h"
-#endif
 #include "sync/sync_job.h"
 #include "tree_copy.h"
 
@@ -90,12 +88,10 @@ class Job::Impl {
   }
 
   std::unique_ptr<Task> MakeTask(ItemType type, const char* source, const char* destination) {
-#ifndef _WIN32
     if (remote) {
       remote->SetItem(type == ItemType::kTree, source, destination);
       return net::MakeRemoteTask(*remote);
     }
-#endif
     if (sync) return sync->MakeTask(type, source, destination);
     if (type == ItemType::kTree) return MakeTreeTask(services, source, destination);
     return std::make_unique<FileItemTask>(context, source, destination, delta ? &*delta : nullptr);
@@ -106,9 +102,7 @@ class Job::Impl {
   DirectoryCache cache;
   FilterDesk desk;
   TreeServices services{context, cache, desk};
-#ifndef _WIN32
   std::unique_ptr<net::RemoteJob> remote;
-#endif
   std::unique_ptr<SyncJob> sync;
   std::optional<Failure> unable;  // why no item can be begun
 };
@@ -118,11 +112,7 @@ Job::Job(const Options& options) : impl_(std::make_unique<Impl>(options, std::nu
 Job::Job(const Options& options, Delta delta) : impl_(std::make_unique<Impl>(options, std::move(delta))) {}
 
 Job::Job(const Options& options, const Remote& remote) : Job(options) {
-#ifdef _WIN32
-  (void)remote;  // items are refused
-#else
   impl_->remote = std::make_unique<net::RemoteJob>(impl_->context, remote);
-#endif
 }
 
 Job::Job(const Options& options, Sync sync) : Job(Atomically(options)) {
@@ -161,9 +151,7 @@ bool Job::TakeFailure(Failure* out) { return impl_->context.events().TakeFailure
 bool Job::TakeActions(Actions* out) { return impl_->context.events().TakeActions(out); }
 
 void Job::AnswerFilter(uint64_t ticket, const uint8_t* leave_out) {
-#ifndef _WIN32
   if (impl_->remote) impl_->remote->AnswerFilter(ticket, leave_out);
-#endif
   std::unique_ptr<Task> task = impl_->desk.Answer(ticket, leave_out);
   if (task != nullptr) impl_->context.scheduler().Resume(std::move(task));
 }
@@ -173,11 +161,7 @@ void Job::Cancel() { impl_->Cancel(); }
 Counters Job::GetCounters() const { return impl_->context.GetCounters(); }
 
 std::string Job::Server() const {
-#ifdef _WIN32
-  return std::string();
-#else
   return impl_->remote ? impl_->remote->server() : std::string();
-#endif
 }
 
 std::string Job::NotKept() const { return impl_->sync ? impl_->sync->NotKept() : std::string(); }

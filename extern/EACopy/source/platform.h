@@ -13,6 +13,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "eacopy/options.h"
@@ -161,16 +162,37 @@ constexpr bool kCaseCounts = true;
 inline std::string FoldCase(const std::string& name) { return name; }
 #endif
 
+// Whether FileInfo::mode holds permission bits, which another machine knows as well; and whether all names that the
+// protocol can say can be those of files.
+#ifdef _WIN32
+constexpr bool kHasModes = false;
+constexpr bool kAnyNameIsPossible = false;
+// Whether a single name, as another machine sent it, can be that of a file here, and of nothing else: not of a device
+// or of one of a file's streams, and no path.
+bool IsPossibleName(std::string_view name);
+#else
+constexpr bool kHasModes = true;
+constexpr bool kAnyNameIsPossible = true;
+inline bool IsPossibleName(std::string_view /*name*/) { return true; }
+#endif
+
 // Looking -------------------------------------------------------------------------------------------------------------
 
 Status OpenDirectory(const Directory& parent, const char* name, bool follow, Directory* out);
 // The directory above an open one.
 Status OpenParent(const Directory& directory, Directory* out);
 Status ListDirectory(const Directory& directory, Listing* out);
+// The same of a directory that may have been listed before through this very handle.
+Status ListAgain(const Directory& directory, Listing* out);
 Status GetInfo(const Directory& parent, const char* name, bool follow, FileInfo* out);
 Status GetInfo(const Handle& file, FileInfo* out);
 Status GetInfo(const Directory& directory, FileInfo* out);
 Status ReadLink(const Directory& parent, const char* name, std::string* target);
+// An absolute path without ".", ".." and double separators, as far as names can tell, '/' between its names on every
+// system.
+std::string AbsolutePath(const std::string& path);
+// An absolute path without links, '/' between its names on every system; false, with errno, when there is nothing.
+bool RealPath(const std::string& path, std::string* out);
 
 // Opening and making --------------------------------------------------------------------------------------------------
 
@@ -178,6 +200,8 @@ Status ReadLink(const Directory& parent, const char* name, std::string* target);
 Status OpenSource(const Directory& parent, const char* name, bool follow, Handle* out, FileInfo* info);
 // Creates a file that must not exist. `mode`: permission bits, subject to the umask.
 Status CreateFile(const Directory& parent, const char* name, uint32_t mode, Handle* out);
+// Creates a file that must not exist and that nobody but its owner may read.
+Status CreateSecret(const Directory& parent, const char* name, Handle* out);
 // Opens an existing file for writing (and reading), following links, without truncating it.
 Status OpenExisting(const Directory& parent, const char* name, bool readable, Handle* out);
 Status Truncate(const Handle& file, uint64_t size);
@@ -273,8 +297,13 @@ struct Mending {
 // that took its place meanwhile is left alone, and *done false.
 Status Mend(const Directory& parent, const char* name, const FileInfo& is, const FileInfo& wanted, Mending mending,
             Archivist* archivist, bool* done);
-// Sets the permission bits of an open directory; does nothing on Windows.
+// Sets the permission bits of an open file or directory; where there are none it does nothing.
+Status SetMode(const Handle& file, uint32_t mode);
 Status SetMode(const Directory& directory, uint32_t mode);
+Status SetTimes(const Handle& file, const Timestamp& accessed, const Timestamp& modified);
+Status SetTimes(const Directory& directory, const Timestamp& accessed, const Timestamp& modified);
+// Of a symbolic link itself.
+Status SetLinkTimes(const Directory& parent, const char* name, const Timestamp& accessed, const Timestamp& modified);
 // Whether permissions do not matter to this process; always so on Windows, where there are none of this kind.
 bool IsSuperuser();
 
@@ -284,6 +313,8 @@ Status CompareData(const Handle& source, const Handle& destination, bool from_de
                    Monitor& monitor);
 
 Status Sync(const Handle& file);
+// Has what is read next come from the device where that is possible; what was written is brought there first.
+void DropCached(const Handle& file);
 Status Sync(const Directory& directory);
 // Free bytes for this user at the file system of an open file; 0 when unknown.
 uint64_t FreeSpace(const Handle& file);

@@ -157,7 +157,7 @@ TEST(TheDatabaseHasTheFormatsBytes) {
   history.Add(with_md5);
   history.Add(File("back\\slash", 10));  // the format cannot say it
   history.Add(File(std::string(3000, 'x'), 3000));
-  REQUIRE(SaveLinkDatabase(place.database(), place.shares, &history, true, nullptr).ok());
+  REQUIRE(SaveLinkDatabase(place.database(), PathsIn(place.shares), &history, true, nullptr).ok());
   CHECK_EQUAL(test::Read(place.database()),
               kCookie + place.Record(place.WirePath("copy/dir/name"), 8, 5, 133486382451234567, 0) +
                   place.Record(place.WirePath("other"), 5, 6, 2, 9) + kEnd);
@@ -165,7 +165,7 @@ TEST(TheDatabaseHasTheFormatsBytes) {
 
   History again(10);
   bool complete = false;
-  REQUIRE(LoadLinkDatabase(place.database(), place.shares, &again, &complete).ok());
+  REQUIRE(LoadLinkDatabase(place.database(), PathsIn(place.shares), &again, &complete).ok());
   CHECK(complete);
   Remembered found;
   REQUIRE(again.Find(0, "dir/name", 133486382451234567, 5, &found));
@@ -201,12 +201,12 @@ TEST(ManyFilesAreSavedInSlicesAndTheOldDatabaseStaysWhenThatIsStopped) {
   }
   test::Write(place.database(), "old");
   const std::atomic<bool> stop{true};
-  CHECK(SaveLinkDatabase(place.database(), place.shares, &history, true, &stop).cancelled());
+  CHECK(SaveLinkDatabase(place.database(), PathsIn(place.shares), &history, true, &stop).cancelled());
   CHECK_EQUAL(test::Read(place.database()), "old");
-  REQUIRE(SaveLinkDatabase(place.database(), place.shares, &history, false, nullptr).ok());
+  REQUIRE(SaveLinkDatabase(place.database(), PathsIn(place.shares), &history, false, nullptr).ok());
   History again(kMany);
   bool complete = false;
-  REQUIRE(LoadLinkDatabase(place.database(), place.shares, &again, &complete).ok());
+  REQUIRE(LoadLinkDatabase(place.database(), PathsIn(place.shares), &again, &complete).ok());
   CHECK(complete);
   CHECK_EQUAL(again.size(), kMany);
 }
@@ -215,7 +215,7 @@ TEST(ANewDatabaseIsEmpty) {
   SavedPlace place;
   History history(10);
   bool complete = false;
-  CHECK(LoadLinkDatabase(place.database(), place.shares, &history, &complete).ok());
+  CHECK(LoadLinkDatabase(place.database(), PathsIn(place.shares), &history, &complete).ok());
   CHECK(complete);
 }
 
@@ -230,7 +230,7 @@ TEST(WhatIsOutsideOfTheSharesIsNotBelieved) {
                                     place.Record(place.WirePath("good"), 4, 1, 1, 0) + kEnd);
   History history(10);
   bool complete = false;
-  CHECK(LoadLinkDatabase(place.database(), place.shares, &history, &complete).ok());
+  CHECK(LoadLinkDatabase(place.database(), PathsIn(place.shares), &history, &complete).ok());
   CHECK(complete);
   CHECK_EQUAL(history.size(), 1u);
 }
@@ -243,14 +243,14 @@ TEST(ADamagedDatabaseIsReadAsFarAsItGoes) {
     test::Write(place.database(), whole.substr(0, size));
     History history(10);
     bool complete = true;
-    CHECK(LoadLinkDatabase(place.database(), place.shares, &history, &complete).ok());
+    CHECK(LoadLinkDatabase(place.database(), PathsIn(place.shares), &history, &complete).ok());
     CHECK(!complete);
     CHECK_EQUAL(history.size(), size < good.size() ? 0u : size < whole.size() - 2 ? 1u : 2u);
   }
   test::Write(place.database(), "eacopydb002" + whole.substr(11));
   History history(10);
   bool complete = true;
-  CHECK(LoadLinkDatabase(place.database(), place.shares, &history, &complete).ok());
+  CHECK(LoadLinkDatabase(place.database(), PathsIn(place.shares), &history, &complete).ok());
   CHECK(!complete && history.size() == 0);
 }
 
@@ -261,7 +261,7 @@ TEST(ADatabaseIsBounded) {
   test::Write(place.database(), bytes + kEnd);
   History history(20);
   bool complete = false;
-  CHECK(LoadLinkDatabase(place.database(), place.shares, &history, &complete).ok());
+  CHECK(LoadLinkDatabase(place.database(), PathsIn(place.shares), &history, &complete).ok());
   CHECK_EQUAL(history.size(), 20u);
 }
 

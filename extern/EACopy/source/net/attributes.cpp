@@ -2,17 +2,28 @@
 
 #include "attributes.h"
 
-#include <sys/types.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 
 #if defined(__linux__) || (defined(__APPLE__) && __has_include(<sys/xattr.h>))
+#include <fcntl.h>
+#include <sys/types.h>
 #include <sys/xattr.h>
 #define EACOPY_HAS_XATTR 1
 #endif
 
+#ifdef __linux__
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#endif
+
+#ifdef EACOPY_HAS_XATTR
+#include "../posix/internal.h"
+#endif
 #include "bytes.h"
 #include "messages.h"
 
@@ -35,21 +46,7 @@ struct OfDescriptor {
 #endif
 };
 
-struct OfLink {
-  const char* path;
-#ifdef __APPLE__
-  ssize_t List(char* names, size_t size) const { return ::listxattr(path, names, size, XATTR_NOFOLLOW); }
-  ssize_t Get(const char* name, char* value, size_t size) const {
-    return ::getxattr(path, name, value, size, 0, XATTR_NOFOLLOW);
-  }
-#else
-  ssize_t List(char* names, size_t size) const { return ::llistxattr(path, names, size); }
-  ssize_t Get(const char* name, char* value, size_t size) const { return ::lgetxattr(path, name, value, size); }
-#endif
-};
-
-template <typename Source>
-void ReadFrom(const Source& source, std::string* encoded) {
+void ReadFrom(const OfDescriptor& source, std::string* encoded) {
   encoded->clear();
   char few[256];
   std::string many;
@@ -94,6 +91,33 @@ int Set(int descriptor, const std::string& name, std::string_view value) {
 // Only a disk that fails or is full of data fails a copy; attributes that are not known or not allowed do not.
 bool IsSerious(int error_number) { return error_number == EIO || error_number == EDQUOT || error_number == EROFS; }
 
+#ifdef __linux__
+
+// The number of listxattrat(2), which Linux has since 6.13, where the headers are older.
+#if defined(SYS_listxattrat)
+constexpr long kListAttributesAt = SYS_listxattrat;
+#elif defined(__x86_64__) || defined(__aarch64__)
+constexpr long kListAttributesAt = 465;
+#else
+constexpr long kListAttributesAt = -1;  // no system call
+#endif
+
+// The bytes that the names of a file's attributes take; -1 with errno.
+ssize_t SizeOfAttributeNames(const platform::Directory& parent, const char* name) {
+  static std::atomic<bool> missing{false};
+  if (!missing.load(std::memory_order_relaxed)) {
+    const long size = ::syscall(kListAttributesAt, parent.get(), name, AT_SYMLINK_NOFOLLOW, nullptr, size_t{0});
+    // EPERM is what a sandbox says that does not know the call.
+    if (size >= 0 || (errno != ENOSYS && errno != EPERM)) return size;
+    missing.store(true, std::memory_order_relaxed);
+  }
+  char path[64 + kMaxComponent];
+  std::snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", parent.get(), name);
+  return ::llistxattr(path, nullptr, 0);
+}
+
+#endif  // __linux__
+
 #endif  // EACOPY_HAS_XATTR
 
 }  // namespace
@@ -121,34 +145,50 @@ bool DecodeAttributes(std::string_view encoded, std::vector<std::pair<std::strin
   return reader.complete();
 }
 
-void ReadAttributes(int descriptor, std::string* encoded) {
+void ReadAttributes(platform::NativeHandle file, std::string* encoded) {
 #ifdef EACOPY_HAS_XATTR
-  ReadFrom(OfDescriptor{descriptor}, encoded);
+  ReadFrom(OfDescriptor{file}, encoded);
 #else
-  (void)descriptor;
+  (void)file;
   encoded->clear();
 #endif
 }
 
-void ReadLinkAttributes(const char* path, std::string* encoded) {
-#ifdef EACOPY_HAS_XATTR
-  ReadFrom(OfLink{path}, encoded);
-#else
-  (void)path;
+void ReadAttributesAt(const platform::Directory& parent, const char* name, std::string* encoded) {
   encoded->clear();
+#ifdef EACOPY_HAS_XATTR
+#ifdef __linux__
+  const ssize_t size = SizeOfAttributeNames(parent, name);
+  if (size == 0 || (size < 0 && errno != ENOENT && errno != ENOTDIR)) return;
+#endif
+  constexpr int kFlags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+  platform::Handle file(platform::Uninterrupted([&] { return ::openat(parent.get(), name, kFlags); }));
+  if (file.valid()) ReadAttributes(file.get(), encoded);
+#else
+  (void)parent, (void)name;
 #endif
 }
 
-Status WriteAttributes(int descriptor, std::string_view encoded) {
+bool EqualAttributes(std::string_view a, std::string_view b) {
+  if (a == b) return true;
+  std::vector<std::pair<std::string, std::string_view>> left, right;
+  if (!a.empty() && !DecodeAttributes(a, &left)) return false;
+  if (!b.empty() && !DecodeAttributes(b, &right)) return false;
+  std::sort(left.begin(), left.end());
+  std::sort(right.begin(), right.end());
+  return left == right;
+}
+
+Status WriteAttributes(platform::NativeHandle file, std::string_view encoded) {
   std::vector<std::pair<std::string, std::string_view>> attributes;
   if (!DecodeAttributes(encoded, &attributes)) return Status::FromErrno(EINVAL, Operation::kSetAttributes);
 #ifdef EACOPY_HAS_XATTR
   for (const auto& [name, value] : attributes) {
-    if (!TravelsToOtherMachines(name) || Set(descriptor, name, value) == 0) continue;
+    if (!TravelsToOtherMachines(name) || Set(file, name, value) == 0) continue;
     if (IsSerious(errno)) return Status::FromErrno(errno, Operation::kSetAttributes);
   }
 #else
-  (void)descriptor;
+  (void)file;
 #endif
   return Status();
 }

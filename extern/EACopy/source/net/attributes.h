@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "../platform.h"
 #include "eacopy/status.h"
 
 namespace eacopy {
@@ -21,12 +22,16 @@ bool DecodeAttributes(std::string_view encoded, std::vector<std::pair<std::strin
 
 // Reads those of an open file, in order of names; *encoded is empty when there are none. What does not fit into the
 // protocol's limit is left out.
-void ReadAttributes(int descriptor, std::string* encoded);
-// The same for a symbolic link itself, by a path.
-void ReadLinkAttributes(const char* path, std::string* encoded);
+void ReadAttributes(platform::NativeHandle file, std::string* encoded);
+
+// The attributes of a name in an open directory; no symbolic link is followed, and links have none. Costs one system
+// call when there are none.
+void ReadAttributesAt(const platform::Directory& parent, const char* name, std::string* encoded);
+// Whether two sets of attributes are equal, in whatever order.
+bool EqualAttributes(std::string_view a, std::string_view b);
 
 // Sets them on an open file; what its file system does not know or allow is left out.
-Status WriteAttributes(int descriptor, std::string_view encoded);
+Status WriteAttributes(platform::NativeHandle file, std::string_view encoded);
 
 }  // namespace net
 }  // namespace eacopy

@@ -2,8 +2,6 @@
 
 #include "content_sender.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
@@ -350,8 +348,7 @@ Status ContentSender::SendListing(const List& list) {
     waiting.pop_back();
     status = workspace_.directories().Open(workspace_.FullPath(path), &directory);
     if (status.ok()) {
-      ::lseek(directory->get(), 0, SEEK_SET);  // it may have been listed before
-      status = platform::ListDirectory(*directory, &names);
+      status = platform::ListAgain(*directory, &names);
       names.Sort();  // what is alike is fetched together, and shrinks more
     }
     if (!status.ok()) {

@@ -95,7 +95,7 @@ Status ExtendedSession::SetUp() {
   peer_.Consume(kMessageHeader + payload.size());
 
   Hello welcome;
-  welcome.capabilities = kCapabilityModes | kCapabilitySymlinks | kCapabilityAttributes;
+  welcome.capabilities = kFileCapabilities;
   if (context_.options.compression && ZstdAvailable()) welcome.capabilities |= kCapabilityZstd;
   if (context_.options.delta) welcome.capabilities |= kCapabilityDelta | kCapabilityPatches;
   welcome.capabilities &= hello.capabilities;
@@ -482,7 +482,7 @@ Status ExtendedSession::OfferFile(uint32_t index, const Entry& entry) {
              !new_parent && platform::GetInfo(*parent, std::string(NameOf(entry.path)).c_str(), false, &there).ok()) {
     // With a time of its own no file is known again. Its mode stays what it was.
     if (there.type == platform::FileType::kDirectory) return Status::FromErrno(EISDIR, Operation::kOpenDestination);
-    if (there.type == platform::FileType::kRegular) wanted.existing_mode = there.mode;
+    if (there.type == platform::FileType::kRegular) wanted.existing_mode = ModeOf(there);
   }
   switch (decision) {
     case Decision::kLinked:

@@ -2,17 +2,12 @@
 
 #include "known_files.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <utility>
 #include <vector>
 
 #include "../monitor.h"
-#include "../posix/internal.h"
 #include "../temporary.h"
 #include "wire.h"
 
@@ -139,7 +134,7 @@ Status KnownFiles::Decide(const OfferedFile& file, const OpenDirectory& parent, 
   FileInfo there;
   if (!new_parent && platform::GetInfo(*parent, name.c_str(), false, &there).ok()) {
     if (there.type == FileType::kDirectory) return Status::FromErrno(EISDIR, Operation::kOpenDestination);
-    if (there.type == FileType::kRegular) *existing_mode = there.mode;
+    if (there.type == FileType::kRegular) *existing_mode = ModeOf(there);
     if (IsEqual(there, file)) {
       bool done = file.metadata.mode == kUnknownMode || file.metadata.mode == there.mode;
       if (!done) {
@@ -176,8 +171,9 @@ bool KnownFiles::Link(const Found& found, const OfferedFile& file, const OpenDir
                       bool* exists) {
   const std::string name(NameOf(file.path));
   const std::string made = replace ? TemporaryName() : name;
-  if (::linkat(found.parent->get(), found.name.c_str(), parent->get(), made.c_str(), 0) != 0) {
-    *exists = errno == EEXIST;
+  const Status status = platform::MakeHardLink(*found.parent, found.name.c_str(), *parent, made.c_str());
+  if (!status.ok()) {
+    *exists = status.error_number() == EEXIST;
     return false;
   }
   // The name may have been given to another file since it was looked at, or the file been written to.
@@ -212,7 +208,7 @@ bool KnownFiles::CopyHere(const Found& found, const OfferedFile& file, const Ope
   if (size != file.size || !platform::GetInfo(source, &info).ok() || !SameStamp(info, found.info)) return false;
   copy.SetSize(size);
   NewMetadata metadata = file.metadata;
-  if (metadata.mode == kUnknownMode) metadata.mode = found.info.mode & 0777;
+  if (metadata.mode == kUnknownMode && platform::kHasModes) metadata.mode = found.info.mode & 0777;
   return copy.Finish(std::string(NameOf(file.path)).c_str(), metadata).ok();
 }
 
@@ -233,11 +229,8 @@ Status KnownFiles::SetMode(const OfferedFile& file, const OpenDirectory& parent,
   if (!platform::OpenSource(*parent, name.c_str(), false, &handle, &opened).ok() || !SameStamp(opened, info)) {
     return Status();
   }
-  struct stat st;
-  if (::fstat(handle.get(), &st) != 0) return Status();
-  if (st.st_nlink == 1) {
-    *done =
-        platform::Uninterrupted([&] { return ::fchmod(handle.get(), static_cast<mode_t>(file.metadata.mode)); }) == 0;
+  if (opened.links == 1) {
+    *done = TakesMode(handle, file.metadata.mode);
     return Status();
   }
   // Its other names keep the mode they have.

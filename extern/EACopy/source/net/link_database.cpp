@@ -2,16 +2,15 @@
 
 #include "link_database.h"
 
-#include <fcntl.h>
-
 #include <algorithm>
-#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <utility>
 #include <vector>
 
+#include "../file_copy.h"
 #include "../platform.h"
+#include "../ranges.h"
 #include "bytes.h"
 #include "messages.h"
 #include "store.h"
@@ -28,25 +27,67 @@ constexpr size_t kStampSize = 8 + 8 + 16;
 constexpr size_t kSlice = 1024;  // records for which the history is held at a time
 constexpr size_t kWriteAt = 1u << 20, kSyncAt = 8u << 20;
 
-struct CloseFile {
-  void operator()(std::FILE* file) const { std::fclose(file); }
+// Reads a file from its beginning, in large pieces.
+class FileBytes {
+ public:
+  explicit FileBytes(platform::Handle file) : file_(std::move(file)) {}
+
+  // False when there is less, or it cannot be read.
+  bool Read(char* data, size_t size) {
+    while (size != 0) {
+      if (next_ == buffer_.size() && !Fill()) return false;
+      const size_t count = std::min(size, buffer_.size() - next_);
+      std::memcpy(data, buffer_.data() + next_, count);
+      next_ += count;
+      data += count;
+      size -= count;
+    }
+    return true;
+  }
+
+ private:
+  bool Fill() {
+    buffer_.resize(256 * 1024);
+    size_t got = 0;
+    if (!platform::ReadRange(file_, Operation::kRead, offset_, &buffer_[0], buffer_.size(), &got).ok()) got = 0;
+    buffer_.resize(got);
+    offset_ += got;
+    next_ = 0;
+    return got != 0;
+  }
+
+  platform::Handle file_;
+  std::string buffer_;
+  size_t next_ = 0;
+  uint64_t offset_ = 0;
 };
 
 }  // namespace
 
-Status LoadLinkDatabase(const std::string& path, const Shares& shares, History* history, bool* complete) {
+LinkPaths PathsIn(const Shares& shares) {
+  LinkPaths paths;
+  paths.absolute = [&shares](const Remembered& file) { return shares.all()[file.share]->Absolute(file.path); };
+  paths.find = [&shares](const std::string& absolute, Remembered* file) {
+    Place place;
+    if (!shares.Contains(absolute, &place) || place.path.empty()) return false;
+    file->share = place.share->number;
+    file->path = std::move(place.path);
+    return true;
+  };
+  return paths;
+}
+
+Status LoadLinkDatabase(const std::string& path, const LinkPaths& paths, History* history, bool* complete) {
   *complete = true;
   platform::Handle handle;
   platform::FileInfo info;
   Status status = platform::OpenSource(platform::Directory::Paths(), path.c_str(), true, &handle, &info);
   if (!status.ok()) return status.error_number() == ENOENT ? Status() : status;
-  handle.Close();
   if (info.type != platform::FileType::kRegular) {
     return Status::FromErrno(info.type == platform::FileType::kDirectory ? EISDIR : EINVAL, Operation::kSpecialFile);
   }
-  std::unique_ptr<std::FILE, CloseFile> file(std::fopen(path.c_str(), "rbe"));
-  if (!file) return Status::FromErrno(errno, Operation::kOpenSource);
-  auto read = [&](char* data, size_t size) { return std::fread(data, 1, size, file.get()) == size; };
+  FileBytes file(std::move(handle));
+  auto read = [&](char* data, size_t size) { return file.Read(data, size); };
   char cookie[sizeof(kCookie)];
   *complete = false;
   if (!read(cookie, sizeof(cookie)) || std::memcmp(cookie, kCookie, sizeof(cookie)) != 0) {
@@ -71,11 +112,7 @@ Status LoadLinkDatabase(const std::string& path, const Shares& shares, History* 
     known.mtime = reader.Take<uint64_t>();
     known.md5 = reader.Array<16>();
     std::replace(full.begin(), full.end(), '\\', '/');
-    Place place;
-    if (full.empty() || full.front() != '/' || !IsProtocolPath(std::string_view(full).substr(1))) continue;
-    if (!shares.Contains(full, &place) || place.path.empty() || known.key_size > place.path.size()) continue;
-    known.share = place.share->number;
-    known.path = std::move(place.path);
+    if (!paths.find(full, &known) || known.key_size > known.path.size()) continue;
     // A key is whole names.
     const std::string_view key = known.key();
     if (key.front() == '/' || (key.size() < known.path.size() && known.path[known.path.size() - key.size() - 1] != '/'))
@@ -89,8 +126,8 @@ Status LoadLinkDatabase(const std::string& path, const Shares& shares, History* 
 namespace {
 
 // False for what the format cannot say.
-bool PutRecord(std::string* out, const Shares& shares, const Remembered& file) {
-  std::string full = shares.all()[file.share]->Absolute(file.path);
+bool PutRecord(std::string* out, const LinkPaths& paths, const Remembered& file) {
+  std::string full = paths.absolute(file);
   if (full.find('\\') != std::string::npos) return false;
   std::replace(full.begin(), full.end(), '/', '\\');
   const size_t begin = out->size();
@@ -110,11 +147,13 @@ bool PutRecord(std::string* out, const Shares& shares, const Remembered& file) {
 
 }  // namespace
 
-Status SaveLinkDatabase(const std::string& path, const Shares& shares, History* history, bool durable,
+Status SaveLinkDatabase(const std::string& path, const LinkPaths& paths, History* history, bool durable,
                         const std::atomic<bool>* stop) {
   auto parent = std::make_shared<platform::Directory>();
-  const std::string directory = path.find('/') == std::string::npos ? "." : std::string(ParentOf(path)) + "/";
-  Status status = platform::OpenDirectory(platform::Directory::Paths(), directory.c_str(), true, parent.get());
+  const std::string name = BaseName(path.c_str());
+  const std::string directory = path.substr(0, path.size() - name.size());
+  Status status = platform::OpenDirectory(platform::Directory::Paths(), directory.empty() ? "." : directory.c_str(),
+                                          true, parent.get());
   if (!status.ok()) return status;
   TemporaryFile file;
   status = file.Create(std::move(parent), 0600);
@@ -126,7 +165,7 @@ Status SaveLinkDatabase(const std::string& path, const Shares& shares, History* 
   do {
     if (stop != nullptr && stop->load(std::memory_order_relaxed)) return Status::Cancelled();
     history->Next(kSlice, &slice);
-    for (const Remembered& remembered : slice) PutRecord(&bytes, shares, remembered);
+    for (const Remembered& remembered : slice) PutRecord(&bytes, paths, remembered);
     if (slice.empty()) PutNumber<uint16_t>(&bytes, 0);
     if (!slice.empty() && bytes.size() < kWriteAt) continue;
     status = file.Write(bytes);
@@ -140,7 +179,7 @@ Status SaveLinkDatabase(const std::string& path, const Shares& shares, History* 
   } while (!slice.empty());
   NewMetadata metadata;
   metadata.durable = durable;
-  return file.Finish(std::string(NameOf(path)).c_str(), metadata);
+  return file.Finish(name.c_str(), metadata);
 }
 
 }  // namespace net

@@ -2,13 +2,11 @@
 
 #include "local_tree.h"
 
-#include <sys/stat.h>
-
 #include <cerrno>
-#include <cstdlib>
 #include <memory>
 #include <utility>
 
+#include "../file_copy.h"
 #include "messages.h"
 #include "store.h"
 
@@ -34,11 +32,15 @@ Status OpenRoot(const std::string& path, Share* share) {
   return Status();
 }
 
+bool EndsWithSeparator(const std::string& path) {
+  return !path.empty() && (path.back() == '/' || path.back() == platform::kSeparator);
+}
+
 // The directory part of a plain path, without the last separators; "" when there is none.
 std::string DirectoryOf(std::string path) {
-  while (!path.empty() && path.back() == '/') path.pop_back();
-  while (!path.empty() && path.back() != '/') path.pop_back();
-  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  while (EndsWithSeparator(path)) path.pop_back();
+  while (!path.empty() && !EndsWithSeparator(path)) path.pop_back();
+  while (path.size() > 1 && EndsWithSeparator(path)) path.pop_back();
   return path;
 }
 
@@ -71,10 +73,10 @@ Status LocalTree::OpenForFile(const std::string& path, std::string* name, uint64
   // What a link leads to is replaced, and not the link.
   std::string final_path = path;
   if (platform::GetInfo(Directory::Paths(), path.c_str(), false, &info).ok() && info.type == FileType::kSymlink) {
-    const std::unique_ptr<char, void (*)(void*)> resolved(::realpath(path.c_str(), nullptr), std::free);
-    if (resolved) final_path = resolved.get();
+    std::string resolved;
+    if (platform::RealPath(path, &resolved)) final_path = std::move(resolved);
   }
-  *name = std::string(NameOf(final_path));
+  *name = EndsWithSeparator(final_path) ? std::string() : BaseName(final_path.c_str());
   if (name->empty()) return Status::FromErrno(ENOENT, Operation::kOpenDestination);
   if (platform::GetInfo(Directory::Paths(), final_path.c_str(), false, &info).ok() && info.type != FileType::kRegular &&
       info.type != FileType::kSymlink) {
@@ -109,6 +111,8 @@ Status LocalTree::CompleteOne(const RemoteEntry& entry, bool durable) {
   return SetMetadata(*directory, metadata);
 }
 
+Status NoPossibleName() { return Status::Of(Kind::kInvalidArgument, Operation::kOpenDestination, EINVAL); }
+
 bool IsThere(const Directory& parent, const char* name, const RemoteEntry& entry, int64_t ticks) {
   FileInfo info;
   if (!platform::GetInfo(parent, name, false, &info).ok()) return false;
@@ -116,9 +120,8 @@ bool IsThere(const Directory& parent, const char* name, const RemoteEntry& entry
   if (ToNanoseconds(info.modified) / ticks != entry.mtime / ticks) return false;
   if (entry.mode == kUnknownMode || info.mode == (entry.mode & 07777u)) return true;
   platform::Handle file;
-  struct stat st;
-  return platform::OpenSource(parent, name, false, &file, &info).ok() && ::fstat(file.get(), &st) == 0 &&
-         st.st_nlink == 1 && ::fchmod(file.get(), static_cast<mode_t>(entry.mode & 07777u)) == 0;
+  return platform::OpenSource(parent, name, false, &file, &info).ok() && info.links == 1 &&
+         TakesMode(file, entry.mode & 07777u);
 }
 
 }  // namespace net

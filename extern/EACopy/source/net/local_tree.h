@@ -60,6 +60,10 @@ class LocalTree {
   std::vector<RemoteEntry> directories_;
 };
 
+// What becomes of a file whose name cannot be that of one here.
+Status NoPossibleName();
+constexpr char kNoPossibleName[] = "no file can have this name on this system";
+
 // Whether the file of an entry is there already: a regular file with its size, time (within `ticks` nanoseconds, which
 // is what the dialect can say) and mode. A mode that differs is set, unless the file has other names.
 bool IsThere(const platform::Directory& parent, const char* name, const RemoteEntry& entry, int64_t ticks);

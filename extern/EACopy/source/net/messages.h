@@ -76,6 +76,10 @@ enum Capability : uint32_t {
   kCapabilityPatches = 1u << 5,
 };
 
+// What this system keeps of a file beside content and times.
+constexpr uint32_t kFileCapabilities =
+    platform::kHasModes ? kCapabilityModes | kCapabilitySymlinks | kCapabilityAttributes : kCapabilitySymlinks;
+
 using Nonce = std::array<uint8_t, 32>;
 using Secret = std::array<uint8_t, 16>;
 

@@ -1,7 +1,5 @@
 // Pulling in plain v20: listings and files one after the other on each connection.
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <condition_variable>
@@ -14,7 +12,7 @@
 #include <vector>
 
 #include "../file_copy.h"
-#include "../posix/internal.h"
+#include "../ranges.h"
 #include "../temporary.h"
 #include "arrival.h"
 #include "local_tree.h"
@@ -134,12 +132,13 @@ Md5Digest DigestOf(const platform::Handle& file) {
   Md5 md5;
   std::vector<char> buffer(256 * 1024);
   for (uint64_t offset = 0;;) {
-    const ssize_t got = platform::Uninterrupted(
-        [&] { return ::pread(file.get(), buffer.data(), buffer.size(), static_cast<off_t>(offset)); });
-    if (got < 0) return Md5Digest{};
+    size_t got = 0;
+    if (!platform::ReadRange(file, Operation::kRead, offset, buffer.data(), buffer.size(), &got).ok()) {
+      return Md5Digest{};
+    }
     if (got == 0) return md5.Finish();
-    md5.Update(std::string_view(buffer.data(), static_cast<size_t>(got)));
-    offset += static_cast<uint64_t>(got);
+    md5.Update(std::string_view(buffer.data(), got));
+    offset += got;
   }
 }
 
@@ -262,6 +261,8 @@ void PlainPullLane::ListDirectory(const RemoteEntry& directory) {
       }
       if (!IsProtocolPath(entry.path)) {
         remote_.Fail(worker_, Status::FromErrno(ENAMETOOLONG, Operation::kOpenDestination), entry.path);
+      } else if (!platform::IsPossibleName(file.name)) {
+        remote_.Fail(worker_, NoPossibleName(), entry.path, kNoPossibleName);
       } else if ((file.attributes & kAttributeReparsePoint) != 0) {
         remote_.Fail(worker_, Status::Of(Kind::kUnsupported, Operation::kReadLink, ENOTSUP), entry.path,
                      "the server's protocol has no symbolic links");
@@ -461,7 +462,7 @@ Status PlainPullLane::Finish(const RemoteEntry& entry, Arrival& arrival, const O
   FileInfo there;
   if (parent && platform::GetInfo(*parent, Name(entry).c_str(), false, &there).ok() &&
       there.type == FileType::kRegular) {
-    metadata.mode = there.mode;  // the server has none to tell
+    metadata.mode = ModeOf(there);  // the server has none to tell
   }
   Status status = arrival.Finish(Name(entry), metadata, options_.verify);
   if (!status.ok()) return status;

@@ -1,14 +1,12 @@
 // Pushing in plain v20: one file after the other on each connection. Modes, links and attributes cannot be said.
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <utility>
 #include <vector>
 
 #include "../file_copy.h"
-#include "../posix/internal.h"
+#include "../ranges.h"
 #include "plain_client.h"
 #include "remote_job.h"
 #include "source_walk.h"
@@ -273,13 +271,12 @@ Status PlainPushLane::TryFile(const SourceEntry& entry, const std::string& targe
     Status read = OpenFile(entry, &file, &info);
     std::vector<char> buffer(256 * 1024);
     for (uint64_t offset = 0; read.ok();) {
-      const ssize_t got = platform::Uninterrupted(
-          [&] { return ::pread(file.get(), buffer.data(), buffer.size(), static_cast<off_t>(offset)); });
-      if (got < 0) read = platform::LastError(Operation::kRead, offset);
-      if (got <= 0) break;
+      size_t got = 0;
+      read = platform::ReadRange(file, Operation::kRead, offset, buffer.data(), buffer.size(), &got);
+      if (got == 0) break;
       if (remote_.stopping()) return Status::Cancelled();
-      md5.Update(std::string_view(buffer.data(), static_cast<size_t>(got)));
-      offset += static_cast<uint64_t>(got);
+      md5.Update(std::string_view(buffer.data(), got));
+      offset += got;
     }
     if (!read.ok()) {
       failure->status = read;
@@ -352,19 +349,12 @@ Status PlainPushLane::SendContent(const SourceEntry& entry, uint64_t size, bool 
     return opened;
   }
   auto read = [&](char* data, size_t wanted, uint64_t offset) {
-    size_t done = 0;
-    while (done < wanted) {
-      const ssize_t got = platform::Uninterrupted(
-          [&] { return ::pread(file.get(), data + done, wanted - done, static_cast<off_t>(offset + done)); });
-      if (got <= 0) {
-        // Read errors, and files that were made shorter.
-        failure->status = got < 0 ? platform::LastError(Operation::kRead, offset + done)
-                                  : Status::FromErrno(0, Operation::kRead, offset + done);
-        return failure->status;
-      }
-      done += static_cast<size_t>(got);
-    }
-    return Status();
+    size_t got = 0;
+    Status status = platform::ReadRange(file, Operation::kRead, offset, data, wanted, &got);
+    // Files may have been made shorter.
+    if (status.ok() && got < wanted) status = Status::FromErrno(0, Operation::kRead, offset + got);
+    if (!status.ok()) failure->status = status;
+    return status;
   };
   auto sent = [&](uint64_t bytes) {
     counted_ += bytes;

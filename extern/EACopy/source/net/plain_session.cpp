@@ -3,9 +3,6 @@
 
 #include "plain_session.h"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
@@ -13,7 +10,7 @@
 #include <utility>
 
 #include "../delta/frames.h"
-#include "../posix/internal.h"
+#include "../ranges.h"
 #include "../ranges.h"
 #include "../temporary.h"
 #include "compression_level.h"
@@ -40,9 +37,10 @@ wire::FileInfo InfoOf(const FileInfo& info) {
 }
 
 uint32_t AttributesOf(const FileInfo& info) {
-  const uint32_t attributes = info.type == FileType::kDirectory ? wire::kAttributeDirectory : wire::kAttributeArchive;
-  return info.type == FileType::kRegular && (info.mode & 0222) == 0 ? attributes | wire::kAttributeReadOnly
-                                                                    : attributes;
+  if (info.type == FileType::kDirectory) return wire::kAttributeDirectory;
+  const bool read_only = platform::kHasModes ? (info.mode & 0222) == 0 : (info.mode & wire::kAttributeReadOnly) != 0;
+  return info.type == FileType::kRegular && read_only ? wire::kAttributeArchive | wire::kAttributeReadOnly
+                                                      : wire::kAttributeArchive;
 }
 
 // Windows' wildcards, whatever the case of ASCII letters. "*.*" stands for everything.
@@ -88,12 +86,11 @@ bool DigestOf(const platform::Handle& file, const std::atomic<bool>& stop, Md5Di
   std::unique_ptr<char[]> buffer(new char[kChunk]);
   for (uint64_t offset = 0;;) {
     if (stop.load(std::memory_order_relaxed)) return false;
-    const ssize_t got =
-        platform::Uninterrupted([&] { return ::pread(file.get(), buffer.get(), kChunk, static_cast<off_t>(offset)); });
-    if (got < 0) return false;
+    size_t got = 0;
+    if (!platform::ReadRange(file, Operation::kRead, offset, buffer.get(), kChunk, &got).ok()) return false;
     if (got == 0) break;
-    md5.Update(std::string_view(buffer.get(), static_cast<size_t>(got)));
-    offset += static_cast<uint64_t>(got);
+    md5.Update(std::string_view(buffer.get(), got));
+    offset += got;
   }
   *out = md5.Finish();
   return true;
@@ -477,15 +474,10 @@ Status PlainSession::SendContent(const platform::Handle& file, const FileInfo& i
     if (!buffer) buffer.reset(new char[most]);
     const size_t wanted = static_cast<size_t>(std::min<uint64_t>(most, info.size - offset));
     size_t got = 0;
-    while (got < wanted) {
-      const ssize_t count = platform::Uninterrupted(
-          [&] { return ::pread(file.get(), buffer.get() + got, wanted - got, static_cast<off_t>(offset + got)); });
-      if (count < 0) return platform::LastError(Operation::kRead, offset);
-      if (count == 0) return Status::FromErrno(0, Operation::kRead, offset + got);
-      got += static_cast<size_t>(count);
-    }
+    Status status = platform::ReadRange(file, Operation::kRead, offset, buffer.get(), wanted, &got);
+    if (status.ok() && got < wanted) status = Status::FromErrno(0, Operation::kRead, offset + got);
+    if (!status.ok()) return status;
     const std::string_view content(buffer.get(), wanted);
-    Status status;
     if (level == 0) {
       status = peer_.Flush(content);
     } else {
@@ -525,8 +517,7 @@ Status PlainSession::HandleFind(const std::string& wire_pattern) {
   platform::Listing names;
   if (pattern.empty() || !FullPath(below, &path, &full)) return failed();
   if (!workspace_.directories().Open(full, &directory).ok()) return failed();
-  ::lseek(directory->get(), 0, SEEK_SET);  // it may have been listed before
-  if (!platform::ListDirectory(*directory, &names).ok()) return failed();
+  if (!platform::ListAgain(*directory, &names).ok()) return failed();
   std::string block;
   bool any = false;
   auto send_block = [&] {

@@ -458,6 +458,11 @@ Status PullLane::HandleEntries(std::string_view payload) {
       }
     }
     if (options_.strategy == Strategy::kRetry && !seen_.insert(std::string(entry.path)).second) continue;
+    if (state_.tree && !entry.path.empty() && !platform::IsPossibleName(NameOf(entry.path))) {
+      if (entry.type == EntryType::kDirectory) listed_[std::string(entry.path)] = false;
+      Fail(entry.path, NoPossibleName(), kNoPossibleName);
+      continue;
+    }
     Take(entry);
   }
   return reader.complete() ? Status() : Violation();
@@ -643,7 +648,7 @@ void PullLane::EndFile(uint8_t /*flags*/) {
   if (options_.metadata == Metadata::kNone &&
       directories_.Open(state_.tree ? ParentOf(entry.path) : std::string_view(), &parent).ok() &&
       platform::GetInfo(*parent, name.c_str(), false, &there).ok() && there.type == FileType::kRegular) {
-    metadata.mode = there.mode;  // overwriting keeps it
+    metadata.mode = ModeOf(there);  // overwriting keeps it
   }
   const Status status = arrival_->Finish(name, metadata, options_.verify);
   if (!status.ok()) {

@@ -2,8 +2,6 @@
 
 #include "remote_job.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
@@ -12,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "../file_copy.h"
+#include "../ranges.h"
 #include "share.h"
 
 namespace eacopy {
@@ -24,7 +24,6 @@ namespace {
 constexpr size_t kMaxGreeting = 4096;
 // A server at a loopback address that answers sooner is on this machine, and no tunnel to another.
 constexpr std::chrono::milliseconds kNear{1};
-constexpr uint32_t kCapabilities = kCapabilityModes | kCapabilitySymlinks | kCapabilityAttributes;
 
 Status NoServer(int error_number = EPROTO) { return Status::Of(Kind::kNetwork, Operation::kConnect, error_number); }
 
@@ -44,11 +43,16 @@ bool HungUp(const Status& status) {
   return status.kind() == Kind::kNetwork && (status.error_number() == ECONNRESET || status.error_number() == EPIPE);
 }
 
+// Between the names of a path that has the system's own separator, that one is put.
 std::string Join(const std::string& directory, std::string_view name) {
   if (name.empty()) return directory;
   std::string path = directory;
-  if (!path.empty() && path.back() != '/') path += '/';
+  const bool native = path.find(platform::kSeparator) != std::string::npos;
+  const char separator = native ? platform::kSeparator : '/';
+  if (!path.empty() && path.back() != separator && path.back() != '/') path += separator;
+  const size_t begin = path.size();
   path += name;
+  std::replace(path.begin() + static_cast<std::ptrdiff_t>(begin), path.end(), '/', separator);
   return path;
 }
 
@@ -274,7 +278,7 @@ Status RemoteJob::SetUpExtended(Session* session, uint32_t index, std::string tr
   };
 
   Hello hello;
-  hello.capabilities = kCapabilities;
+  hello.capabilities = kFileCapabilities;
   if (ZstdAvailable()) hello.capabilities |= kCapabilityZstd;
   if (ZstdAvailable() && remote.delta != DeltaMode::kNever) hello.capabilities |= kCapabilityDelta | kCapabilityPatches;
   platform::RandomBytes(hello.nonce.data(), hello.nonce.size());
@@ -397,11 +401,12 @@ bool RemoteJob::ReadSecurityFile(const Guid& guid, std::string_view told, Secret
   if (!remote.local_directory.empty()) {
     paths.push_back(Join(remote.local_directory, name));
     // What was asked for may be a file, and its directory is the session's.
-    paths.push_back(Join(std::string(ParentOf(remote.local_directory)), name));
+    const std::string& local = remote.local_directory;
+    paths.push_back(Join(local.substr(0, local.size() - std::strlen(BaseName(local.c_str()))), name));
   }
   // Nobody makes us read anything but such a file.
   const std::string end = "/" + name;
-  if (told.size() > end.size() && told[0] == '/' && told.substr(told.size() - end.size()) == end &&
+  if (told.size() > end.size() && IsAbsolute(told) && told.substr(told.size() - end.size()) == end &&
       told.find('\0') == std::string_view::npos) {
     paths.emplace_back(told);
   }
@@ -410,7 +415,11 @@ bool RemoteJob::ReadSecurityFile(const Guid& guid, std::string_view told, Secret
     platform::FileInfo info;
     if (!platform::OpenSource(platform::Directory::Paths(), path.c_str(), false, &file, &info).ok()) continue;
     if (info.type != platform::FileType::kRegular || info.size != secret->size()) continue;
-    if (::pread(file.get(), secret->data(), secret->size(), 0) == static_cast<ssize_t>(secret->size())) return true;
+    size_t got = 0;
+    auto* bytes = reinterpret_cast<char*>(secret->data());
+    if (platform::ReadRange(file, Operation::kRead, 0, bytes, secret->size(), &got).ok() && got == secret->size()) {
+      return true;
+    }
     *secret = Secret{};
   }
   return false;

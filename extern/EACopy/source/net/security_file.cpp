@@ -2,37 +2,29 @@
 
 #include "security_file.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <utility>
 
-#include "../posix/internal.h"
+#include "../ranges.h"
 #include "store.h"
 #include "wire.h"
 
 namespace eacopy {
 namespace net {
 
-using platform::LastError;
-
 Status SecurityFile::Make(OpenDirectory directory) {
   has_times_ = platform::GetInfo(*directory, &before_).ok();
   platform::RandomBytes(guid_.data(), guid_.size());
   platform::RandomBytes(secret_.data(), secret_.size());
   const std::string name = wire::SecurityFileName(guid_);
-  const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-  platform::Handle file(platform::Uninterrupted([&] { return ::openat(directory->get(), name.c_str(), flags, 0600); }));
-  if (!file.valid()) return LastError(Operation::kAuthenticate);
+  platform::Handle file;
+  Status status = platform::CreateSecret(*directory, name.c_str(), &file);
+  if (!status.ok()) return Status::FromErrno(status.error_number(), Operation::kAuthenticate);
   directory_ = std::move(directory);
   name_ = name;
-  const ssize_t put = platform::Uninterrupted([&] { return ::write(file.get(), secret_.data(), secret_.size()); });
-  if (put != static_cast<ssize_t>(secret_.size())) {
-    Status status = put < 0 ? LastError(Operation::kAuthenticate) : Status::FromErrno(EIO, Operation::kAuthenticate);
-    Remove();
-    return status;
-  }
-  return Status();
+  status = platform::WriteRange(file, 0, reinterpret_cast<const char*>(secret_.data()), secret_.size());
+  if (status.ok()) return status;
+  Remove();
+  return Status::FromErrno(status.error_number(), Operation::kAuthenticate);
 }
 
 void SecurityFile::Remove() {

@@ -239,7 +239,7 @@ void Server::Impl::LoadHistory() {
   const std::string& path = context_.options.history_file;
   if (path.empty()) return;
   bool complete = true;
-  Status status = net::LoadLinkDatabase(path, context_.shares, &context_.history, &complete);
+  Status status = net::LoadLinkDatabase(path, net::PathsIn(context_.shares), &context_.history, &complete);
   if (!status.ok()) {
     context_.log.Write(Log::kWarning, "cannot read the history " + path + ": " + std::strerror(status.error_number()));
   } else if (!complete) {
@@ -254,7 +254,7 @@ void Server::Impl::SaveHistory(bool stopping) {
   std::lock_guard<std::mutex> lock(save_mutex_);
   const uint64_t changes = context_.history.changes();
   if (changes == saved_changes_) return;
-  Status status = net::SaveLinkDatabase(path, context_.shares, &context_.history, !stopping,
+  Status status = net::SaveLinkDatabase(path, net::PathsIn(context_.shares), &context_.history, !stopping,
                                         stopping ? nullptr : &context_.stopping);
   if (status.cancelled()) return;
   if (status.ok()) {

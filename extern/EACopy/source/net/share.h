@@ -44,13 +44,18 @@ class Shares {
   // absolute paths are looked at on the disk, to resolve the symbolic links on the way; the result has none, as far as
   // it exists.
   Status Find(std::string_view asked, Place* out) const;
-  // The share that an absolute path without symbolic links lies in. False: in none.
+  // The share that a path lies in. False: in none, or it is no absolute path without symbolic links.
   bool Contains(std::string_view absolute, Place* out) const;
 
  private:
   std::vector<std::unique_ptr<Share>> shares_;
   bool whole_file_system_ = false;
 };
+
+// Whether a path is one of the protocol, and of names that files can have here.
+bool IsPossiblePath(std::string_view path);
+// Whether it begins at a root: with '/', or on Windows with a drive's letter and a colon.
+bool IsAbsolute(std::string_view path);
 
 // Two paths with a '/' between them, unless one is empty.
 std::string JoinPaths(std::string_view directory, std::string_view name);

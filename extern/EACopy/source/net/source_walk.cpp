@@ -2,8 +2,6 @@
 
 #include "source_walk.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <utility>
@@ -111,8 +109,7 @@ Status SourceWalk::ListInto(OpenDirectories& directories, const Unit& unit, plat
   if (node.via_link && LeadsUp(node.parent.get(), node.info.id))
     return Status::FromErrno(ELOOP, Operation::kListDirectory);
   ReadAttributes(directory->get(), &node.attributes);
-  ::lseek(directory->get(), 0, SEEK_SET);  // its descriptor may have been used before
-  return platform::ListDirectory(*directory, names);
+  return platform::ListAgain(*directory, names);
 }
 
 void SourceWalk::List(Worker& worker, OpenDirectories& directories, const Unit& unit,

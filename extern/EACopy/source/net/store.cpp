@@ -1,24 +1,11 @@
-// Temporary files and renaming, with the calls of the operating system that they need.
+// Temporary files, renaming and removing.
 
 #include "store.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#ifdef __linux__
-#include <sys/syscall.h>
-#include <sys/xattr.h>
-#endif
-
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
-#include <cstring>
 #include <memory>
 
-#include "../posix/internal.h"
 #include "../ranges.h"
 #include "../temporary.h"
 #include "digest.h"
@@ -28,35 +15,19 @@ namespace net {
 
 using platform::FileInfo;
 using platform::FileType;
-using platform::LastError;
-using platform::Uninterrupted;
 
 namespace {
 
-struct timespec ToTimespec(int64_t nanoseconds) {
-  const platform::Timestamp timestamp = FromNanoseconds(nanoseconds);
-  struct timespec time;
-  time.tv_sec = static_cast<time_t>(timestamp.seconds);
-  time.tv_nsec = timestamp.nanoseconds;
-  return time;
-}
-
-Status SetMetadataOf(int descriptor, const NewMetadata& metadata) {
-  if (!metadata.attributes.empty()) {
-    Status status = WriteAttributes(descriptor, metadata.attributes);
-    if (!status.ok()) return status;
+// Of an open file or directory.
+template <typename Opened>
+Status SetMetadataOf(const Opened& opened, const NewMetadata& metadata) {
+  Status status;
+  if (!metadata.attributes.empty()) status = WriteAttributes(opened.get(), metadata.attributes);
+  if (status.ok() && metadata.mode != kUnknownMode) status = platform::SetMode(opened, metadata.mode & 07777u);
+  if (status.ok() && metadata.set_times) {
+    status = platform::SetTimes(opened, FromNanoseconds(metadata.atime), FromNanoseconds(metadata.mtime));
   }
-  if (metadata.mode != kUnknownMode &&
-      Uninterrupted([&] { return ::fchmod(descriptor, static_cast<mode_t>(metadata.mode & 07777)); }) != 0 &&
-      // File systems with one mode for all their files say so.
-      errno != EPERM && errno != ENOTSUP && errno != EOPNOTSUPP && errno != ENOSYS) {
-    return LastError(Operation::kSetMode);
-  }
-  if (metadata.set_times) {
-    const struct timespec times[2] = {ToTimespec(metadata.atime), ToTimespec(metadata.mtime)};
-    if (::futimens(descriptor, times) != 0) return LastError(Operation::kSetTimes);
-  }
-  return Status();
+  return status;
 }
 
 Status WithSpace(Status status, const platform::Handle& file, uint64_t needed) {
@@ -64,13 +35,7 @@ Status WithSpace(Status status, const platform::Handle& file, uint64_t needed) {
   return status;
 }
 
-// Lists a directory that may have been listed before.
-Status ListAgain(const platform::Directory& directory, platform::Listing* out) {
-  ::lseek(directory.get(), 0, SEEK_SET);
-  return platform::ListDirectory(directory, out);
-}
-
-// Walks down with one descriptor a level.
+// Walks down with one handle a level.
 struct Level {
   platform::Directory directory;
   platform::Listing names;
@@ -107,15 +72,9 @@ Status TemporaryFile::Create(OpenDirectory parent, uint32_t mode) {
 }
 
 Status TemporaryFile::Write(std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t put =
-        Uninterrupted([&] { return ::pwrite(handle_.get(), bytes.data(), bytes.size(), static_cast<off_t>(size_)); });
-    if (put < 0) return WithSpace(LastError(Operation::kWrite, size_), handle_, bytes.size());
-    if (put == 0) return Status::FromErrno(EIO, Operation::kWrite, size_);
-    size_ += static_cast<uint64_t>(put);
-    written_ = size_;
-    bytes.remove_prefix(static_cast<size_t>(put));
-  }
+  Status status = platform::WriteRange(handle_, size_, bytes.data(), bytes.size());
+  if (!status.ok()) return WithSpace(status, handle_, bytes.size());
+  written_ = size_ += bytes.size();
   return Status();
 }
 
@@ -139,9 +98,7 @@ Status TemporaryFile::Share(const platform::Handle& source, uint64_t offset, uin
 }
 
 Status TemporaryFile::Verify(uint32_t crc) {
-#ifdef POSIX_FADV_DONTNEED
-  if (::fsync(handle_.get()) == 0) ::posix_fadvise(handle_.get(), 0, 0, POSIX_FADV_DONTNEED);
-#endif
+  platform::DropCached(handle_);
   std::vector<char> buffer(256 * 1024);
   uint32_t found = 0;
   uint64_t offset = 0;
@@ -153,12 +110,12 @@ Status TemporaryFile::Verify(uint32_t crc) {
     }
     const uint64_t end = hole < holes_.size() ? holes_[hole].first : size_;
     const size_t wanted = static_cast<size_t>(std::min<uint64_t>(buffer.size(), end - offset));
-    const ssize_t got =
-        Uninterrupted([&] { return ::pread(handle_.get(), buffer.data(), wanted, static_cast<off_t>(offset)); });
-    if (got < 0) return LastError(Operation::kVerify, offset);
-    if (got == 0) return Status::FromErrno(0, Operation::kVerify, offset);
-    found = Crc32(found, buffer.data(), static_cast<size_t>(got));
-    offset += static_cast<uint64_t>(got);
+    size_t got = 0;
+    Status status = platform::ReadRange(handle_, Operation::kVerify, offset, buffer.data(), wanted, &got);
+    if (status.ok() && got < wanted) status = Status::FromErrno(0, Operation::kVerify, offset + got);
+    if (!status.ok()) return status;
+    found = Crc32(found, buffer.data(), got);
+    offset += got;
   }
   return found == crc ? Status() : Status::FromErrno(0, Operation::kVerify, 0);
 }
@@ -168,7 +125,7 @@ Status TemporaryFile::Finish(const char* name, const NewMetadata& metadata) {
     Status status = platform::Truncate(handle_, size_);
     if (!status.ok()) return WithSpace(status, handle_, size_);
   }
-  Status status = SetMetadataOf(handle_.get(), metadata);
+  Status status = SetMetadataOf(handle_, metadata);
   if (!status.ok()) return status;
   if (metadata.durable) {
     status = platform::Sync(handle_);
@@ -194,12 +151,17 @@ void TemporaryFile::Discard() {
 }
 
 Status SetMetadata(const platform::Handle& file, const NewMetadata& metadata) {
-  return SetMetadataOf(file.get(), metadata);
+  return SetMetadataOf(file, metadata);
 }
 
 Status SetMetadata(const platform::Directory& directory, const NewMetadata& metadata) {
-  Status status = SetMetadataOf(directory.get(), metadata);
+  Status status = SetMetadataOf(directory, metadata);
   return status.ok() && metadata.durable ? platform::Sync(directory) : status;
+}
+
+bool TakesMode(const platform::Handle& file, uint32_t mode) {
+  FileInfo info;
+  return platform::SetMode(file, mode).ok() && platform::GetInfo(file, &info).ok() && info.mode == mode;
 }
 
 Status StoreSymlink(const platform::Directory& parent, const char* name, const std::string& target,
@@ -219,9 +181,8 @@ Status StoreSymlink(const platform::Directory& parent, const char* name, const s
     }
     if (!status.ok()) return status;
     if (metadata.set_times) {
-      const struct timespec times[2] = {ToTimespec(metadata.atime), ToTimespec(metadata.mtime)};
       // Some file systems have no times for links.
-      ::utimensat(parent.get(), made.c_str(), times, AT_SYMLINK_NOFOLLOW);
+      platform::SetLinkTimes(parent, made.c_str(), FromNanoseconds(metadata.atime), FromNanoseconds(metadata.mtime));
     }
     if (made == name) break;
     status = platform::Rename(parent, made.c_str(), name);
@@ -235,54 +196,6 @@ Status StoreSymlink(const platform::Directory& parent, const char* name, const s
     return status;
   }
   return metadata.durable ? platform::Sync(parent) : Status();
-}
-
-#ifdef __linux__
-
-// The number of listxattrat(2), which Linux has since 6.13, where the headers are older.
-#if defined(SYS_listxattrat)
-constexpr long kListAttributesAt = SYS_listxattrat;
-#elif defined(__x86_64__) || defined(__aarch64__)
-constexpr long kListAttributesAt = 465;
-#else
-constexpr long kListAttributesAt = -1;  // no system call
-#endif
-
-// The bytes that the names of a file's attributes take; -1 with errno.
-static ssize_t SizeOfAttributeNames(const platform::Directory& parent, const char* name) {
-  static std::atomic<bool> missing{false};
-  if (!missing.load(std::memory_order_relaxed)) {
-    const long size = ::syscall(kListAttributesAt, parent.get(), name, AT_SYMLINK_NOFOLLOW, nullptr, size_t{0});
-    // EPERM is what a sandbox says that does not know the call.
-    if (size >= 0 || (errno != ENOSYS && errno != EPERM)) return size;
-    missing.store(true, std::memory_order_relaxed);
-  }
-  char path[64 + kMaxComponent];
-  std::snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", parent.get(), name);
-  return ::llistxattr(path, nullptr, 0);
-}
-
-#endif
-
-void ReadAttributesAt(const platform::Directory& parent, const char* name, std::string* encoded) {
-  encoded->clear();
-#ifdef __linux__
-  const ssize_t size = SizeOfAttributeNames(parent, name);
-  if (size == 0 || (size < 0 && errno != ENOENT && errno != ENOTDIR)) return;
-#endif
-  platform::Handle file(Uninterrupted(
-      [&] { return ::openat(parent.get(), name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC); }));
-  if (file.valid()) ReadAttributes(file.get(), encoded);
-}
-
-bool EqualAttributes(std::string_view a, std::string_view b) {
-  if (a == b) return true;
-  std::vector<std::pair<std::string, std::string_view>> left, right;
-  if (!a.empty() && !DecodeAttributes(a, &left)) return false;
-  if (!b.empty() && !DecodeAttributes(b, &right)) return false;
-  std::sort(left.begin(), left.end());
-  std::sort(right.begin(), right.end());
-  return left == right;
 }
 
 size_t RemoveDeadFiles(const platform::Directory& root, const std::atomic<bool>& stop) {
@@ -313,7 +226,7 @@ size_t RemoveDeadFiles(const platform::Directory& root, const std::atomic<bool>&
 
 void RemoveDeadFilesIn(const platform::Directory& directory) {
   platform::Listing names;
-  if (!ListAgain(directory, &names).ok()) return;
+  if (!platform::ListAgain(directory, &names).ok()) return;
   for (size_t i = 0; i < names.size(); ++i) {
     if (IsTemporaryName(names.name(i))) platform::RemoveTemporaryIfDead(directory, names.name(i));
   }
@@ -333,7 +246,7 @@ Status RemoveContents(const platform::Directory& directory, const std::atomic<bo
     auto level = std::make_unique<Doomed>();
     level->name = name;
     Status status = platform::OpenDirectory(parent, name, false, &level->directory);
-    if (status.ok()) status = ListAgain(level->directory, &level->names);
+    if (status.ok()) status = platform::ListAgain(level->directory, &level->names);
     if (status.ok()) {
       levels.push_back(std::move(level));
     } else if (status.error_number() != ENOENT) {
@@ -348,9 +261,8 @@ Status RemoveContents(const platform::Directory& directory, const std::atomic<bo
       const std::string name = level.name;
       levels.pop_back();
       if (levels.empty()) break;
-      if (::unlinkat(levels.back()->directory.get(), name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) {
-        failed(LastError(Operation::kRemove));
-      }
+      Status status = platform::RemoveDirectory(levels.back()->directory, name.c_str());
+      if (!status.ok() && status.error_number() != ENOENT) failed(status);
       continue;
     }
     const size_t i = level.next++;
@@ -358,13 +270,16 @@ Status RemoveContents(const platform::Directory& directory, const std::atomic<bo
     if (!IsDirectory(level, i)) {
       Status status = platform::RemoveFile(level.directory, name);
       if (!status.ok() && status.error_number() != ENOENT) failed(status);
-    } else if (::unlinkat(level.directory.get(), name, AT_REMOVEDIR) != 0) {
+    } else {
+      Status status = platform::RemoveDirectory(level.directory, name);
+      const int error_number = status.error_number();
+      if (status.ok() || error_number == ENOENT) continue;
       if (levels.size() >= kDeepest) {
         failed(Status::FromErrno(ENAMETOOLONG, Operation::kRemove));
-      } else if (errno == ENOTEMPTY || errno == EEXIST) {
+      } else if (error_number == ENOTEMPTY || error_number == EEXIST) {
         enter(level.directory, name);
-      } else if (errno != ENOENT) {
-        failed(LastError(Operation::kRemove));
+      } else {
+        failed(status);
       }
     }
   }

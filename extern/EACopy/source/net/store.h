@@ -12,6 +12,7 @@
 
 #include "../platform.h"
 #include "eacopy/status.h"
+#include "attributes.h"
 #include "messages.h"
 #include "open_directories.h"
 
@@ -69,16 +70,15 @@ class TemporaryFile {
 Status SetMetadata(const platform::Handle& file, const NewMetadata& metadata);
 Status SetMetadata(const platform::Directory& directory, const NewMetadata& metadata);
 
+// The permission bits of a file as the protocol has them: kUnknownMode where there are none.
+inline uint32_t ModeOf(const platform::FileInfo& info) { return platform::kHasModes ? info.mode : kUnknownMode; }
+// Gives an open file this mode; false where that is not allowed, or the file system has one mode for all its files.
+bool TakesMode(const platform::Handle& file, uint32_t mode);
+
 // Makes a symbolic link, in place of what has the name. *same: it was there already, equal. Times are set with
 // `metadata`.
 Status StoreSymlink(const platform::Directory& parent, const char* name, const std::string& target,
                     const NewMetadata& metadata, bool* same);
-
-// The attributes of a name in an open directory, in the form of an entry; no symbolic link is followed, and links have
-// none. Costs one system call when there are none.
-void ReadAttributesAt(const platform::Directory& parent, const char* name, std::string* encoded);
-// Whether two sets of attributes are equal, in whatever order.
-bool EqualAttributes(std::string_view a, std::string_view b);
 
 // Removes what dead writers left in a tree, and returns how much. Looks at `stop` often; links are not followed.
 size_t RemoveDeadFiles(const platform::Directory& root, const std::atomic<bool>& stop);

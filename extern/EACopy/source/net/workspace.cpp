@@ -2,9 +2,6 @@
 
 #include "workspace.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <utility>
 
@@ -63,13 +60,13 @@ void Workspace::AbandonDirectories() {
   for (; !made_.empty(); made_.pop_back()) {
     OpenDirectory parent;
     if (!directories_->Open(ParentOf(made_.back()), &parent).ok()) continue;
-    ::unlinkat(parent->get(), std::string(NameOf(made_.back())).c_str(), AT_REMOVEDIR);
+    platform::RemoveDirectory(*parent, std::string(NameOf(made_.back())).c_str());
   }
   directories_->Forget();
 }
 
 bool IsFreePath(std::string_view path) {
-  if (!IsProtocolPath(path)) return false;
+  if (!IsPossiblePath(path)) return false;
   if (path.find(".eacopy-") == std::string_view::npos) return true;  // nearly always
   for (std::string_view rest = path; !rest.empty(); rest = ParentOf(rest)) {
     if (IsTemporaryName(NameOf(rest))) return false;

@@ -608,12 +608,7 @@ Status CopyData(const DataRequest& request, Method* method, uint64_t* size) {
 
 Status CompareData(const Handle& source, const Handle& destination, bool from_device, Scratch& scratch,
                    Monitor& monitor) {
-#ifdef POSIX_FADV_DONTNEED
-  // Read what the device has, not what the cache remembers. Only clean pages can be dropped.
-  if (from_device && ::fsync(destination.get()) == 0) ::posix_fadvise(destination.get(), 0, 0, POSIX_FADV_DONTNEED);
-#else
-  (void)from_device;
-#endif
+  if (from_device) DropCached(destination);
   size_t room = 0;
   char* buffer = scratch.Buffer(2 * kBuffer, &room);
   const size_t half = room / 2;

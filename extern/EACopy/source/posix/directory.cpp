@@ -4,13 +4,14 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
 
 #ifdef __linux__
 #include <sys/syscall.h>
-#else
-#include <memory>
 #endif
 
 #include "internal.h"
@@ -111,6 +112,11 @@ Status ListDirectory(const Directory& directory, Listing* out) {
 
 #endif
 
+Status ListAgain(const Directory& directory, Listing* out) {
+  ::lseek(directory.get(), 0, SEEK_SET);
+  return ListDirectory(directory, out);
+}
+
 Status MakeDirectory(const Directory& parent, const char* name, uint32_t mode) {
   if (::mkdirat(parent.get(), name, static_cast<mode_t>(mode)) != 0) return LastError(Operation::kMakeDirectory);
   return Status();
@@ -127,6 +133,35 @@ Status ReadLink(const Directory& parent, const char* name, std::string* target) 
       return Status();
     }
   }
+}
+
+std::string AbsolutePath(const std::string& path) {
+  std::string whole = path;
+  if (path.empty() || path[0] != '/') {
+    std::string current(4096, '\0');
+    whole = (::getcwd(&current[0], current.size()) != nullptr ? current.c_str() : "/") + ('/' + path);
+  }
+  std::string result;
+  for (size_t begin = 0; begin < whole.size();) {
+    size_t end = whole.find('/', begin);
+    if (end == std::string::npos) end = whole.size();
+    const std::string name = whole.substr(begin, end - begin);
+    if (name == "..") {
+      result.erase(std::min(result.rfind('/'), result.size()));
+    } else if (!name.empty() && name != ".") {
+      result += '/' + name;
+    }
+    begin = end + 1;
+  }
+  return result.empty() ? "/" : result;
+}
+
+bool RealPath(const std::string& path, std::string* out) {
+  auto release = [](char* text) { std::free(text); };
+  std::unique_ptr<char, decltype(release)> real(::realpath(path.c_str(), nullptr), release);
+  if (!real) return false;
+  *out = real.get();
+  return true;
 }
 
 Status MakeSymlink(const std::string& target, const Directory& parent, const char* name, bool /*directory*/) {

@@ -47,6 +47,10 @@ Status CreateFile(const Directory& parent, const char* name, uint32_t mode, Hand
   return Status();
 }
 
+Status CreateSecret(const Directory& parent, const char* name, Handle* out) {
+  return CreateFile(parent, name, 0600, out);
+}
+
 Status OpenExisting(const Directory& parent, const char* name, bool readable, Handle* out) {
   int flags = (readable ? O_RDWR : O_WRONLY) | O_CLOEXEC | O_NOCTTY;
   int descriptor = Uninterrupted([&] { return ::openat(parent.get(), name, flags); });
@@ -98,6 +102,15 @@ static Status SyncDescriptor(int descriptor) {
 Status Sync(const Handle& file) { return SyncDescriptor(file.get()); }
 
 Status Sync(const Directory& directory) { return SyncDescriptor(directory.get()); }
+
+void DropCached(const Handle& file) {
+#ifdef POSIX_FADV_DONTNEED
+  // Only clean pages can be dropped.
+  if (::fsync(file.get()) == 0) ::posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED);
+#else
+  (void)file;
+#endif
+}
 
 uint64_t FreeSpace(const Handle& file) {
   struct statvfs vfs;

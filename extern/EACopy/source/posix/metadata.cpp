@@ -130,11 +130,16 @@ Status CopyAttributes(int source, int destination, Archivist* archivist, MakeWri
 
 #endif  // EACOPY_HAS_XATTR
 
+struct timespec ToTimespec(const Timestamp& timestamp) {
+  struct timespec time;
+  time.tv_sec = static_cast<time_t>(timestamp.seconds);
+  time.tv_nsec = timestamp.nanoseconds;
+  return time;
+}
+
 void FillTimes(const FileInfo& info, struct timespec times[2]) {
-  times[0].tv_sec = static_cast<time_t>(info.accessed.seconds);
-  times[0].tv_nsec = info.accessed.nanoseconds;
-  times[1].tv_sec = static_cast<time_t>(info.modified.seconds);
-  times[1].tv_nsec = info.modified.nanoseconds;
+  times[0] = ToTimespec(info.accessed);
+  times[1] = ToTimespec(info.modified);
 }
 
 bool IsHarmlessModeError(int error_number) {
@@ -162,6 +167,11 @@ Status SetMode(int file, uint32_t mode) {
   // user owns the new file and still may not change its mode is one of those.
   if (IsHarmlessModeError(errno)) return Status();
   return LastError(Operation::kSetMode);
+}
+
+Status SetTimes(int file, const Timestamp& accessed, const Timestamp& modified) {
+  const struct timespec times[2] = {ToTimespec(accessed), ToTimespec(modified)};
+  return ::futimens(file, times) == 0 ? Status() : LastError(Operation::kSetTimes);
 }
 
 #ifdef __APPLE__
@@ -208,9 +218,8 @@ Status CopyDescriptorMetadata(int source, const FileInfo& source_info, int desti
     if (!status.ok()) return status;
   }
   if (metadata == Metadata::kStat) {
-    struct timespec times[2];
-    FillTimes(source_info, times);
-    if (::futimens(destination, times) != 0) return LastError(Operation::kSetTimes);
+    Status status = SetTimes(destination, source_info.accessed, source_info.modified);
+    if (!status.ok()) return status;
 #ifdef __APPLE__
     // Last, because an immutable file takes nothing more.
     return SetFlags(destination, source_info.flags);
@@ -280,7 +289,23 @@ Status CopyLinkMetadata(const Directory& source_parent, const char* source_name,
   return Status();
 }
 
+Status SetMode(const Handle& file, uint32_t mode) { return SetMode(file.get(), mode); }
+
 Status SetMode(const Directory& directory, uint32_t mode) { return SetMode(directory.get(), mode); }
+
+Status SetTimes(const Handle& file, const Timestamp& accessed, const Timestamp& modified) {
+  return SetTimes(file.get(), accessed, modified);
+}
+
+Status SetTimes(const Directory& directory, const Timestamp& accessed, const Timestamp& modified) {
+  return SetTimes(directory.get(), accessed, modified);
+}
+
+Status SetLinkTimes(const Directory& parent, const char* name, const Timestamp& accessed, const Timestamp& modified) {
+  const struct timespec times[2] = {ToTimespec(accessed), ToTimespec(modified)};
+  if (::utimensat(parent.get(), name, times, AT_SYMLINK_NOFOLLOW) == 0) return Status();
+  return LastError(Operation::kSetTimes);
+}
 
 Status Mend(const Directory& parent, const char* name, const FileInfo& is, const FileInfo& wanted, Mending mending,
             Archivist* archivist, bool* done) {

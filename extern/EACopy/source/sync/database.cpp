@@ -2,31 +2,6 @@
 
 #include "database.h"
 
-#ifdef _WIN32
-
-#include <cerrno>
-
-namespace eacopy {
-
-Status Database::Open(const std::string& /*path*/, bool /*by_name*/) {
-  return Status::Unsupported(ENOSYS, Operation::kOpenReference);
-}
-
-bool Database::Find(const std::string& /*where*/, const platform::FileInfo& /*info*/, std::string* /*path*/) const {
-  return false;
-}
-
-void Database::Add(const std::string& /*where*/, const platform::FileInfo& /*info*/, const std::string& /*path*/) {}
-
-Status Database::Save() { return Status(); }
-
-}  // namespace eacopy
-
-#else
-
-#include <unistd.h>
-
-#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -40,27 +15,20 @@ namespace {
 constexpr size_t kFiles = 500000;  // as many as EACopy's service remembers
 constexpr size_t kSlice = 1024;
 
-std::string CurrentDirectory() {
-  std::string path(4096, '\0');
-  return ::getcwd(&path[0], path.size()) != nullptr ? path.c_str() : "/";
-}
-
-// An absolute path without ".", ".." and double separators, as far as names can tell.
-std::string Absolute(const std::string& path, const std::string& current_directory) {
-  const std::string whole = !path.empty() && path[0] == '/' ? path : current_directory + '/' + path;
-  std::string result;
-  for (size_t begin = 0; begin < whole.size();) {
-    size_t end = whole.find('/', begin);
-    if (end == std::string::npos) end = whole.size();
-    const std::string name = whole.substr(begin, end - begin);
-    if (name == "..") {
-      result.erase(std::min(result.rfind('/'), result.size()));
-    } else if (!name.empty() && name != ".") {
-      result += '/' + name;
-    }
-    begin = end + 1;
-  }
-  return result.empty() ? "/" : result;
+// The history holds absolute paths.
+net::LinkPaths Paths() {
+  net::LinkPaths paths;
+  paths.absolute = [](const net::Remembered& file) { return file.path; };
+  paths.find = [](const std::string& absolute, net::Remembered* file) {
+    // A drive or the root, and on Windows a server as well.
+    const bool on_server = platform::kSeparator == '\\' && absolute.compare(0, 2, "//") == 0;
+    if (!on_server && !net::IsAbsolute(absolute)) return false;
+    const size_t names = on_server ? 2 : absolute.find('/') + 1;
+    if (names == absolute.size() || !net::IsPossiblePath(std::string_view(absolute).substr(names))) return false;
+    file->path = absolute;
+    return true;
+  };
+  return paths;
 }
 
 // Knows all files by their names alone.
@@ -80,13 +48,11 @@ std::unique_ptr<net::History> ByName(net::History* history) {
 }  // namespace
 
 Status Database::Open(const std::string& path, bool by_name) {
-  current_directory_ = CurrentDirectory();
-  path_ = Absolute(path, current_directory_);
+  path_ = platform::AbsolutePath(path);
   by_name_ = by_name;
   history_ = std::make_unique<net::History>(kFiles);
-  Status status = shares_.AddWholeFileSystem();
   bool complete = true;  // what came before damage is good, and each file is looked at before it is believed
-  if (status.ok()) status = net::LoadLinkDatabase(path_, shares_, history_.get(), &complete);
+  const Status status = net::LoadLinkDatabase(path_, Paths(), history_.get(), &complete);
   if (!status.ok()) return Status::FromErrno(status.error_number(), Operation::kOpenReference);
   if (by_name) history_ = ByName(history_.get());
   changes_ = history_->changes();
@@ -96,14 +62,14 @@ Status Database::Open(const std::string& path, bool by_name) {
 bool Database::Find(const std::string& where, const platform::FileInfo& info, std::string* path) const {
   net::Remembered found;
   if (!history_->Find(0, Key(where), net::wire::FileTimeFromTimestamp(info.modified), info.size, &found)) return false;
-  *path = '/' + found.path;
+  *path = std::move(found.path);
   return true;
 }
 
 void Database::Add(const std::string& where, const platform::FileInfo& info, const std::string& path) {
   const std::string key = Key(where);
   net::Remembered file;
-  file.path = Absolute(path, current_directory_).substr(1);
+  file.path = platform::AbsolutePath(path);
   const bool ends =
       file.path.size() >= key.size() && file.path.compare(file.path.size() - key.size(), key.size(), key) == 0;
   if (!ends) return;
@@ -115,12 +81,10 @@ void Database::Add(const std::string& where, const platform::FileInfo& info, con
 
 Status Database::Save() {
   if (history_->changes() == changes_) return Status();
-  const Status status = net::SaveLinkDatabase(path_, shares_, history_.get(), true, nullptr);
+  const Status status = net::SaveLinkDatabase(path_, Paths(), history_.get(), true, nullptr);
   return status.ok() ? status : Status::FromErrno(status.error_number(), Operation::kWrite);
 }
 
 std::string Database::Key(const std::string& where) const { return by_name_ ? BaseName(where.c_str()) : where; }
 
 }  // namespace eacopy
-
-#endif

@@ -5,16 +5,12 @@
 #include <memory>
 #include <string>
 
-#ifndef _WIN32
 #include "../net/history.h"
-#include "../net/share.h"
-#endif
 #include "../platform.h"
 
 namespace eacopy {
 
 // Remembers files by path below the destination (or by name alone), time and size. Any thread may call Find and Add.
-// Not on Windows, where Open fails.
 class Database {
  public:
   Status Open(const std::string& path, bool by_name);
@@ -26,16 +22,12 @@ class Database {
   Status Save();
 
  private:
-#ifndef _WIN32
   std::string Key(const std::string& where) const;
 
   std::string path_;
-  std::string current_directory_;
   bool by_name_ = false;
-  net::Shares shares_;
   std::unique_ptr<net::History> history_;
   uint64_t changes_ = 0;  // that were in the file
-#endif
 };
 
 }  // namespace eacopy

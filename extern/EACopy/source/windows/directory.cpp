@@ -100,6 +100,9 @@ Status ListDirectory(const Directory& directory, Listing* out) {
   }
 }
 
+// Each listing starts anew.
+Status ListAgain(const Directory& directory, Listing* out) { return ListDirectory(directory, out); }
+
 Status MakeDirectory(const Directory& parent, const char* name, uint32_t /*mode*/) {
   Location at;
   int error = Locate(parent, name, &at);

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <memory>
 
 #include "internal.h"
+
+#include <sddl.h>
 
 namespace eacopy {
 namespace platform {
@@ -63,6 +66,27 @@ Status CreateFile(const Directory& parent, const char* name, uint32_t /*mode*/, 
     mode.share = FILE_SHARE_READ | FILE_SHARE_DELETE;
     mode.disposition = FILE_CREATE;
     mode.options = FILE_NON_DIRECTORY_FILE | FILE_SEQUENTIAL_ONLY;
+    error = Open(at, mode, out);
+  }
+  return MakeStatus(error, Operation::kOpenDestination);
+}
+
+Status CreateSecret(const Directory& parent, const char* name, Handle* out) {
+  Location at;
+  int error = Locate(parent, name, &at);
+  if (error == 0) {
+    // A list of its own, instead of what the directory hands down: everything for the owner, nothing for others.
+    OpenMode mode{FILE_READ_DATA | FILE_WRITE_DATA | FILE_READ_ATTRIBUTES};
+    mode.share = FILE_SHARE_READ | FILE_SHARE_DELETE;
+    mode.disposition = FILE_CREATE;
+    mode.options = FILE_NON_DIRECTORY_FILE | FILE_OPEN_REPARSE_POINT;
+    PSECURITY_DESCRIPTOR descriptor = nullptr;
+    if (::ConvertStringSecurityDescriptorToSecurityDescriptorW(L"D:P(A;;FA;;;OW)", SDDL_REVISION_1, &descriptor,
+                                                               nullptr) == 0) {
+      return LastError(Operation::kOpenDestination);
+    }
+    const std::unique_ptr<void, decltype(&::LocalFree)> release(descriptor, &::LocalFree);
+    mode.security = descriptor;
     error = Open(at, mode, out);
   }
   return MakeStatus(error, Operation::kOpenDestination);
@@ -134,6 +158,8 @@ int WriteAt(HANDLE handle, uint64_t offset, const char* buffer, size_t size, siz
 }
 
 Status Sync(const Handle& file) { return Flush(file.get()); }
+
+void DropCached(const Handle& file) { ::FlushFileBuffers(file.get()); }
 
 Status Sync(const Directory& directory) {
   // Only a handle that may write can flush. Where a directory cannot be opened so, or the file system does not flush

@@ -136,6 +136,7 @@ int Open(const Location& at, const OpenMode& mode, Handle* out) {
   attributes.ObjectName = &name;
   // Directories that tell upper from lower case do so whatever is asked for here.
   attributes.Attributes = OBJ_CASE_INSENSITIVE;
+  attributes.SecurityDescriptor = mode.security;
   ULONG options = mode.options | FILE_SYNCHRONOUS_IO_NONALERT;
   // A directory cannot be asked for together with a hint on how a file is read.
   if (at.directory) options = (options & ~static_cast<ULONG>(FILE_SEQUENTIAL_ONLY)) | FILE_DIRECTORY_FILE;

@@ -45,6 +45,7 @@ struct OpenMode {
   ULONG disposition = FILE_OPEN;
   ULONG options = 0;
   bool denied_may_pass = false;  // wait a little for "access denied" too
+  void* security = nullptr;      // the security descriptor of what is created; null: what the directory hands down
 };
 
 int Open(const Location& at, const OpenMode& mode, Handle* out);

@@ -30,6 +30,13 @@ int SetBasic(HANDLE handle, FILE_BASIC_INFO& basic) {
   return ErrnoOfError(::GetLastError());
 }
 
+int SetTimes(HANDLE handle, const Timestamp& accessed, const Timestamp& modified) {
+  FILE_BASIC_INFO basic = {};  // what is 0 is left alone
+  basic.LastAccessTime = TicksOfTime(accessed);
+  basic.LastWriteTime = TicksOfTime(modified);
+  return SetBasic(handle, basic);
+}
+
 // shutil.copy's idea of a mode: whether the file may be written to.
 Status CopyReadOnly(const FileInfo& source_info, HANDLE destination) {
   FILE_BASIC_INFO basic;
@@ -114,7 +121,33 @@ Status CopyLinkMetadata(const Directory& /*source_parent*/, const char* /*source
   return SetAttributesAndTimes(nullptr, source_info, destination.get());
 }
 
+Status SetMode(const Handle& /*file*/, uint32_t /*mode*/) { return Status(); }
+
 Status SetMode(const Directory& /*directory*/, uint32_t /*mode*/) { return Status(); }
+
+Status SetTimes(const Handle& file, const Timestamp& accessed, const Timestamp& modified) {
+  return MakeStatus(SetTimes(file.get(), accessed, modified), Operation::kSetTimes);
+}
+
+Status SetTimes(const Directory& directory, const Timestamp& accessed, const Timestamp& modified) {
+  Handle writable;
+  int error = Reopen(directory.get(), OpenMode{FILE_WRITE_ATTRIBUTES}, &writable);
+  if (error == 0) error = SetTimes(writable.get(), accessed, modified);
+  return MakeStatus(error, Operation::kSetTimes);
+}
+
+Status SetLinkTimes(const Directory& parent, const char* name, const Timestamp& accessed, const Timestamp& modified) {
+  Location at;
+  int error = Locate(parent, name, &at);
+  Handle link;
+  if (error == 0) {
+    OpenMode mode{FILE_WRITE_ATTRIBUTES};
+    mode.options = FILE_OPEN_REPARSE_POINT;
+    error = Open(at, mode, &link);
+  }
+  if (error == 0) error = SetTimes(link.get(), accessed, modified);
+  return MakeStatus(error, Operation::kSetTimes);
+}
 
 Status Mend(const Directory& parent, const char* name, const FileInfo& is, const FileInfo& wanted, Mending mending,
             Archivist* /*archivist*/, bool* done) {
@@ -129,10 +162,7 @@ Status Mend(const Directory& parent, const char* name, const FileInfo& is, const
   if (error != 0) return Status::FromErrno(error, Operation::kOpenDestination);
   if (!(opened.id == is.id)) return Status();
   if (mending.times) {
-    FILE_BASIC_INFO basic = {};  // what is 0 is left alone
-    basic.LastAccessTime = TicksOfTime(wanted.accessed);
-    basic.LastWriteTime = TicksOfTime(wanted.modified);
-    error = SetBasic(handle.get(), basic);
+    error = SetTimes(handle.get(), wanted.accessed, wanted.modified);
     if (error != 0) return Status::FromErrno(error, Operation::kSetTimes);
   }
   *done = true;

@@ -2,10 +2,12 @@
 
 #include "path.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
 #include "errors.h"
+#include "internal.h"
 #include "wtf8.h"
 
 namespace eacopy {
@@ -120,6 +122,16 @@ int JoinDotDot(HANDLE directory, const std::wstring& name, std::wstring* out) {
   return ObjectPath(path, out);
 }
 
+// A path of the form \\?\… or \??\… without that prefix, '/' between its names.
+std::string WithSlashes(const std::wstring& path) {
+  const bool on_server = path.compare(kPrefixLength, 4, L"UNC\\") == 0;
+  std::wstring wide = on_server ? L"/" + path.substr(kPrefixLength + 3) : path.substr(kPrefixLength);
+  std::replace(wide.begin(), wide.end(), L'\\', L'/');
+  std::string text;
+  AppendWtf8(wide.data(), wide.size(), &text);
+  return text;
+}
+
 }  // namespace
 
 int Locate(const Directory& parent, const char* name, Location* out) {
@@ -176,6 +188,47 @@ int Win32Path(const Location& at, std::wstring* out) {
   if (out->back() != L'\\') *out += L'\\';
   *out += at.name;
   return 0;
+}
+
+bool IsPossibleName(std::string_view name) {
+  std::wstring wide;
+  if (name.empty() || !AppendWide(name.data(), name.size(), &wide)) return false;
+  for (const wchar_t c : wide) {
+    if (c < L' ' || std::wcschr(L"\"*/:<>?\\|", c) != nullptr) return false;
+  }
+  if (wide.back() == L'.' || wide.back() == L' ') return false;  // most of Windows takes them away
+  // Devices in every directory, with whatever behind a dot; from "Naming Files, Paths, and Namespaces".
+  std::wstring stem = wide.substr(0, wide.find(L'.'));
+  while (!stem.empty() && stem.back() == L' ') stem.pop_back();
+  for (const wchar_t* device : {L"CON", L"PRN", L"AUX", L"NUL", L"CONIN$", L"CONOUT$"}) {
+    if (::_wcsicmp(stem.c_str(), device) == 0) return false;
+  }
+  if (stem.size() != 4 || (::_wcsnicmp(stem.c_str(), L"COM", 3) != 0 && ::_wcsnicmp(stem.c_str(), L"LPT", 3) != 0)) {
+    return true;
+  }
+  // The digits are those of Latin-1, superscripts included.
+  return std::wcschr(L"123456789\u00b9\u00b2\u00b3", stem[3]) == nullptr;
+}
+
+std::string AbsolutePath(const std::string& path) {
+  std::wstring wide, object;
+  if (path.empty() || !AppendWide(path.data(), path.size(), &wide) || ObjectPath(wide, &object) != 0) return path;
+  return WithSlashes(object);
+}
+
+bool RealPath(const std::string& path, std::string* out) {
+  Location at;
+  int error = Locate(Directory::Paths(), path.c_str(), &at);
+  Handle handle;
+  if (error == 0) error = Open(at, OpenMode{FILE_READ_ATTRIBUTES}, &handle);
+  std::wstring wide;
+  if (error == 0) error = PathOfHandle(handle.get(), &wide);
+  if (error != 0) {
+    errno = error;
+    return false;
+  }
+  *out = WithSlashes(wide);
+  return true;
 }
 
 std::string FoldCase(const std::string& name) {
