@@ -160,9 +160,7 @@ void Job::Cancel() { impl_->Cancel(); }
 
 Counters Job::GetCounters() const { return impl_->context.GetCounters(); }
 
-std::string Job::Server() const {
-  return impl_->remote ? impl_->remote->server() : std::string();
-}
+std::string Job::Server() const { return impl_->remote ? impl_->remote->server() : std::string(); }
 
 std::string Job::NotKept() const { return impl_->sync ? impl_->sync->NotKept() : std::string(); }
 

@@ -257,7 +257,7 @@ class ListingWriter {
           return Status();
         }
         entry.type = EntryType::kSymlink;
-        status = platform::ReadLink(parent, name, &target_);
+        status = ReadTarget(parent, name, &target_);
         if (!status.ok()) {
           Fail(status, path);
           return Status();

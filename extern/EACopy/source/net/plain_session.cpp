@@ -11,7 +11,6 @@
 
 #include "../delta/frames.h"
 #include "../ranges.h"
-#include "../ranges.h"
 #include "../temporary.h"
 #include "compression_level.h"
 

@@ -44,7 +44,7 @@ Status LookAt(const platform::Directory& parent, const char* name, bool follow, 
       }
       return Status();
     case FileType::kSymlink:
-      return platform::ReadLink(parent, name, &entry->target);
+      return ReadTarget(parent, name, &entry->target);
     case FileType::kDirectory:
       return Status();
     case FileType::kSocket:

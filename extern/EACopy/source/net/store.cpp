@@ -150,9 +150,7 @@ void TemporaryFile::Discard() {
   parent_.reset();
 }
 
-Status SetMetadata(const platform::Handle& file, const NewMetadata& metadata) {
-  return SetMetadataOf(file, metadata);
-}
+Status SetMetadata(const platform::Handle& file, const NewMetadata& metadata) { return SetMetadataOf(file, metadata); }
 
 Status SetMetadata(const platform::Directory& directory, const NewMetadata& metadata) {
   Status status = SetMetadataOf(directory, metadata);
@@ -164,15 +162,30 @@ bool TakesMode(const platform::Handle& file, uint32_t mode) {
   return platform::SetMode(file, mode).ok() && platform::GetInfo(file, &info).ok() && info.mode == mode;
 }
 
+Status ReadTarget(const platform::Directory& parent, const char* name, std::string* target) {
+  Status status = platform::ReadLink(parent, name, target);
+  if (platform::kSeparator != '/') std::replace(target->begin(), target->end(), platform::kSeparator, '/');
+  return status;
+}
+
+// Windows has links to directories, which are to be told from others when they are made. Only what a relative target
+// leads to is looked at: the path of a server would have this machine introduce itself there.
+static bool LeadsToDirectory(const platform::Directory& parent, const std::string& target) {
+  if (platform::kSeparator == '/' || target.empty() || target[0] == '/') return false;
+  if (target.find_first_of("\\:") != std::string::npos) return false;
+  FileInfo info;
+  return platform::GetInfo(parent, target.c_str(), true, &info).ok() && info.type == FileType::kDirectory;
+}
+
 Status StoreSymlink(const platform::Directory& parent, const char* name, const std::string& target,
                     const NewMetadata& metadata, bool* same) {
   *same = false;
   std::string made = name;
   for (int tries = 0;; ++tries) {
-    Status status = platform::MakeSymlink(target, parent, made.c_str(), false);
+    Status status = platform::MakeSymlink(target, parent, made.c_str(), LeadsToDirectory(parent, target));
     if (status.error_number() == EEXIST && tries < kTemporaryTries) {
       std::string there;
-      if (platform::ReadLink(parent, name, &there).ok() && there == target) {
+      if (ReadTarget(parent, name, &there).ok() && there == target) {
         *same = true;
         return Status();
       }

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "../platform.h"
-#include "eacopy/status.h"
 #include "attributes.h"
+#include "eacopy/status.h"
 #include "messages.h"
 #include "open_directories.h"
 
@@ -75,6 +75,8 @@ inline uint32_t ModeOf(const platform::FileInfo& info) { return platform::kHasMo
 // Gives an open file this mode; false where that is not allowed, or the file system has one mode for all its files.
 bool TakesMode(const platform::Handle& file, uint32_t mode);
 
+// Where a symbolic link leads, as the protocol has it: with '/' between names.
+Status ReadTarget(const platform::Directory& parent, const char* name, std::string* target);
 // Makes a symbolic link, in place of what has the name. *same: it was there already, equal. Times are set with
 // `metadata`.
 Status StoreSymlink(const platform::Directory& parent, const char* name, const std::string& target,

@@ -1,12 +1,12 @@
 // Files: opening, creating, truncating, reading and writing at an offset, making durable.
 
+#include <sddl.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <memory>
 
 #include "internal.h"
-
-#include <sddl.h>
 
 namespace eacopy {
 namespace platform {
