@@ -1,7 +1,5 @@
 // Files: opening, creating, truncating, reading and writing at an offset, making durable.
 
-#include <sddl.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <memory>

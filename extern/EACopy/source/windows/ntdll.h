@@ -14,6 +14,8 @@
 #endif
 
 #include <windows.h>
+
+#include <sddl.h>
 #include <winioctl.h>
 #include <winternl.h>
 
