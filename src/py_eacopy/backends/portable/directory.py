@@ -16,7 +16,7 @@ import threading
 import time
 from typing import Callable, Dict, List, Optional, Tuple, TypeVar
 
-from . import system
+from . import at, system
 
 Identity = Tuple[int, int]
 Result = TypeVar("Result")
@@ -53,20 +53,26 @@ class DirectoryCache:
 
     Args:
         capacity: how many may stay open without being used.
+        handles: names are looked up by the functions of at.py, which has open directories everywhere.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, handles: bool = False) -> None:
+        self._handles = handles
         self._capacity = capacity
         self._lock = threading.Lock()
         # Open and not pinned; the one used last is at the end.
         self._idle: collections.OrderedDict[Directory, None] = collections.OrderedDict()
         self._roots: Dict[Directory, None] = {}  # have nothing above them to be opened again from, so stay open
 
+    @property
+    def _has_handles(self) -> bool:
+        return self._handles or system.DIRECTORY_HANDLES
+
     def open(self, parent: Optional[Directory], name: str, follow: bool) -> Tuple[Directory, os.stat_result]:
         """Opens a directory inside another (or by path) and pins it. Raises OSError."""
         directory = Directory(parent, name, follow)
         directory.pins = 1
-        if not system.DIRECTORY_HANDLES:
+        if not self._has_handles:
             path = name if parent is None else parent.prefix + name
             info = os.stat(path, follow_symlinks=follow)
             if not stat.S_ISDIR(info.st_mode):
@@ -92,7 +98,7 @@ class DirectoryCache:
             directory.pins += 1
             self._idle.pop(directory, None)
             descriptor = directory.descriptor
-        if descriptor is None and system.DIRECTORY_HANDLES:
+        if descriptor is None and self._has_handles:
             return self._reopen(directory)
         return descriptor
 
@@ -163,8 +169,8 @@ class DirectoryCache:
         return descriptor
 
     def _open_in(self, parent: Optional[int], directory: Directory) -> int:
-        flags = system.DIRECTORY_FLAGS | (0 if directory.follow else system.O_NOFOLLOW)
-        return self.patiently(lambda: os.open(directory.name, flags, dir_fd=parent))
+        flags = at.DIRECTORY_FLAGS | (0 if directory.follow else at.O_NOFOLLOW)
+        return self.patiently(lambda: at.open(directory.name, flags, dir_fd=parent))
 
     def _reopen(self, directory: Directory) -> int:
         """Opens a pinned directory that had been closed."""
@@ -188,7 +194,7 @@ class DirectoryCache:
             self._idle.pop(inside, None)
             start = inside.descriptor
         try:
-            descriptor = os.open("..", system.DIRECTORY_FLAGS, dir_fd=start)
+            descriptor = at.open("..", at.DIRECTORY_FLAGS, dir_fd=start)
         except OSError:
             return None
         finally:

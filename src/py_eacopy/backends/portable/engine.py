@@ -8,7 +8,7 @@ from ..._job import CopyJob, CopyOptions
 from ..._report import CopyReport
 from ..._server_options import ServerOptions
 from ..base import COPIED, COPIED_INTO, NEEDS_JOB, Backend, RunningServer
-from . import system
+from . import at, system
 from .failure import CopyFailure
 from .file_copy import FileCopier
 from .job import Job
@@ -28,9 +28,9 @@ class PortableBackend(Backend):
         offers = {
             "zstd": zstd.AVAILABLE,
             "sync": True,
-            "client": system.DIRECTORY_HANDLES,
             # A share is only as safe as its directories are open.
-            "server": system.DIRECTORY_HANDLES and system.METADATA_BY_DESCRIPTOR,
+            "client": at.AVAILABLE,
+            "server": at.AVAILABLE,
         }
         return system.capabilities() | {name for name, offered in offers.items() if offered}
 

@@ -8,7 +8,9 @@ from typing import Optional
 
 from . import system
 
-if sys.platform != "win32":
+if sys.platform == "win32":
+    from . import at_windows
+else:
     import fcntl
 
 #: How often who clears up may take away what cannot be locked, a link, before it has its name: chance must not do that.
@@ -32,11 +34,14 @@ def claim(descriptor: int) -> bool:
     return system.lock(descriptor) and (system.WINDOWS or os.fstat(descriptor).st_nlink > 0)
 
 
-def keep_lock(descriptor: int) -> int:
+def keep_lock(descriptor: int, renames_open: bool = not system.WINDOWS) -> int:
     """Another descriptor of a claimed file, to be closed when it has its name: until then who clears up must see that
     somebody is alive. -1 where that cannot be.
+
+    Args:
+        renames_open: a file that is open can be given its name.
     """
-    if system.WINDOWS:
+    if not renames_open:
         return -1
     try:
         return os.dup(descriptor)
@@ -47,6 +52,8 @@ def keep_lock(descriptor: int) -> int:
 def remove_if_dead(directory: Optional[int], name: str) -> bool:
     """Removes an unfinished file that nobody writes any more. False when it stays."""
     try:
+        if sys.platform == "win32" and directory is not None:
+            return at_windows.unlink_unused(name, directory)
         info = os.stat(name, dir_fd=directory, follow_symlinks=False)
         if stat.S_ISLNK(info.st_mode):
             os.unlink(name, dir_fd=directory)  # its maker, if there is one, makes another

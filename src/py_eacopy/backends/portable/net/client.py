@@ -12,7 +12,7 @@ from typing import Callable, List, Optional, Union
 
 from ...._errors import ErrorKind, Operation
 from ...._job import DELTA_AUTO, DELTA_NEVER, Remote
-from .. import system
+from .. import at, system
 from ..failure import CopyFailure
 from ..monitor import Monitor
 from . import messages, wire, zstd
@@ -22,6 +22,7 @@ from .dial import connect
 from .failures import ConnectionLost, no_server, told_by_server, unproved, violation
 from .level import LevelControl
 from .messages import Message
+from .share import split_root
 
 #: EACopy's own server needs 28 bytes.
 _VERSION_MAXIMUM = 4096
@@ -370,14 +371,15 @@ class Connector:
     def _read_proof_file(self, session: Session, guid: bytes, told: bytes) -> Optional[bytes]:
         name = wire.proof_file_name(guid).encode()
         directories = [self._remote.local_directory]
-        if self._remote.directory.startswith(b"/"):
+        if split_root(self._remote.directory)[0]:
             directories.append(self._remote.directory)  # of this machine, if it is the server's
         candidates: List[bytes] = []
         for directory in directories:
             if directory is not None:
                 directory = directory.rstrip(b"/")
                 candidates += (os.path.join(directory, name), os.path.join(os.path.dirname(directory), name))
-        if told.endswith(b"/" + name) and session.peer.startswith(_LOOPBACK):
+        # On Windows a path of another machine would have this user introduced there.
+        if split_root(told)[0] and told.endswith(b"/" + name) and session.peer.startswith(_LOOPBACK):
             candidates.insert(0, told)
         for path in candidates:
             proof = _read_secret(path)
@@ -390,15 +392,13 @@ def _capabilities(delta: bool) -> int:
     can = messages.CAN_ZSTD if zstd.AVAILABLE else 0
     if can and delta:
         can |= messages.CAN_DELTA | messages.CAN_PATCHES
-    if not system.WINDOWS:
-        can |= messages.CAN_MODES | messages.CAN_LINKS
-    return can | (messages.CAN_ATTRIBUTES if system.XATTR else 0)
+    return can | messages.CAN_FILES
 
 
 def _read_secret(path: bytes) -> Optional[bytes]:
     """What is in a security file; None for anything that is not one."""
     try:
-        descriptor = os.open(path, system.READ_FLAGS | system.O_NOFOLLOW)
+        descriptor = at.open(path, at.READ_FLAGS | at.O_NOFOLLOW)
     except (OSError, ValueError):
         return None
     try:

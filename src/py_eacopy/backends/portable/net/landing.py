@@ -10,14 +10,14 @@ import zlib
 from typing import Dict, List, Optional, Set, Tuple, Union
 
 from ...._errors import DestinationState, ErrorKind, Operation
-from .. import system
+from .. import at, system
 from ..data import write_all
 from ..delta.access import read_at, share
-from ..destination import exists
 from ..directory import Directory
 from ..failure import CopyFailure
 from ..metadata import Attributes, set_metadata, write_attributes
 from ..temporary import TRIES, claim, keep_lock, make_name
+from .reasons import NOT_POSSIBLE
 from .store import remove_dead_files_in
 from .tally import Tally
 
@@ -42,8 +42,8 @@ class Metadata:
         self.mode = mode
         self.attributes: Attributes = attributes or []
 
-    def set(self, target: Union[int, str], level: str, tally: Tally) -> None:
-        """Gives them to a file or directory, as far as the level says."""
+    def set(self, target: int, level: str, tally: Tally) -> None:
+        """Gives them to an open file or directory, as far as the level says."""
         if level == "none":
             return
         if self.mode is not None:
@@ -59,7 +59,7 @@ class Metadata:
             set_metadata(target, info, self.attributes if level == "stat" else [], level, tally)
         elif level == "stat" and self.mtime is not None:
             tally.operation = Operation.SET_TIMES
-            os.utime(target, ns=(self.mtime if self.atime is None else self.atime, self.mtime))
+            at.utime(target, ns=(self.mtime if self.atime is None else self.atime, self.mtime))
 
 
 class Place:
@@ -153,6 +153,14 @@ class Landing:
         if directory.descriptor is not None:
             remove_dead_files_in(directory.descriptor)
 
+    def refuse(self, path: str, is_directory: bool) -> None:
+        """Tells that nothing can have the last name of a path here, nor be below it, unless that was told."""
+        if path.rpartition("/")[0] not in self._failed:
+            failure = CopyFailure(errno.EINVAL, _OPEN, kind=ErrorKind.INVALID_ARGUMENT, text=NOT_POSSIBLE)
+            self._tally.fail(failure, path)
+        if is_directory:
+            self._failed.add(path)
+
     def finish(self) -> None:
         """Sets the directories' metadata, from the deepest up, when all else is there."""
         tally, cache = self._tally, self._cache
@@ -161,12 +169,12 @@ class Landing:
             try:
                 try:
                     descriptor = cache.pin(place.directory)
-                    target = descriptor if descriptor is not None else place.directory.prefix
+                    assert descriptor is not None
                     if place.metadata is not None:
-                        place.metadata.set(target, "stat", tally)
-                    if self._options.fsync and descriptor is not None:
+                        place.metadata.set(descriptor, "stat", tally)
+                    if self._options.fsync:
                         tally.operation = Operation.SYNC
-                        system.sync(descriptor)
+                        at.sync(descriptor)
                 finally:
                     cache.unpin(place.directory)
             except OSError as error:
@@ -177,7 +185,7 @@ class Landing:
 def _make(name: str, directory: Optional[int]) -> bool:
     """False when there is something already."""
     try:
-        os.mkdir(name, dir_fd=directory)
+        at.mkdir(name, dir_fd=directory)
     except FileExistsError:
         return False
     return True
@@ -226,7 +234,7 @@ class Arrival:
         try:
             try:
                 directory = self._cache.pin(self._place.directory)
-                return os.stat(self._name, dir_fd=directory, follow_symlinks=False)
+                return at.stat(self._name, dir_fd=directory, follow_symlinks=False)
             finally:
                 self._cache.unpin(self._place.directory)
         except FileNotFoundError:
@@ -236,7 +244,7 @@ class Arrival:
         """Where a link that is there leads; None when there is none."""
         try:
             try:
-                return os.readlink(self._name, dir_fd=self._cache.pin(self._place.directory))
+                return at.readlink(self._name, dir_fd=self._cache.pin(self._place.directory))
             finally:
                 self._cache.unpin(self._place.directory)
         except OSError:
@@ -244,14 +252,14 @@ class Arrival:
 
     def open(self) -> int:
         """Opens what is there for reading. Raises OSError."""
-        return self._open(self._name, system.READ_FLAGS | system.O_NOFOLLOW)
+        return self._open(self._name, at.READ_FLAGS | at.O_NOFOLLOW)
 
     def set_mode(self, mode: int) -> None:
         """Gives what is there another mode, unless it is no file any more. Raises OSError."""
         self._tally.operation = Operation.SET_MODE
         descriptor = self.open()
         try:
-            os.chmod(descriptor, mode)
+            at.fchmod(descriptor, mode)
         finally:
             system.close_quietly(descriptor)
 
@@ -272,7 +280,7 @@ class Arrival:
         while self._descriptor < 0:
             temporary = self._make_temporary_name()
             try:
-                self._descriptor = self._open(temporary, system.CREATE_FLAGS | system.O_NOFOLLOW, open_mode)
+                self._descriptor = self._open(temporary, at.CREATE_FLAGS | at.O_NOFOLLOW, open_mode)
             except FileExistsError:
                 continue
             self._temporary = temporary
@@ -327,34 +335,31 @@ class Arrival:
         tally, options = self._tally, self._options
         if not self._at_end:
             tally.operation = Operation.TRUNCATE
-            os.ftruncate(self._descriptor, self.size)
+            at.ftruncate(self._descriptor, self.size)
         level = options.metadata
-        if system.METADATA_BY_DESCRIPTOR:
-            self._set_metadata(self._descriptor, metadata, level)
+        self._set_metadata(self._descriptor, metadata, level)
         if options.fsync:
             tally.operation = Operation.SYNC
-            system.sync(self._descriptor)
+            at.sync(self._descriptor)
         if options.verify:
             self._verify()
         descriptor, self._descriptor = self._descriptor, -1
         tally.operation = Operation.CLOSE
-        lock = keep_lock(descriptor)
+        lock = keep_lock(descriptor, renames_open=True)
         try:
             os.close(descriptor)
             assert self._temporary is not None
-            if not system.METADATA_BY_DESCRIPTOR:
-                self._set_metadata(self._temporary, metadata, level)
             self._rename()
         finally:
             if lock >= 0:
                 system.close_quietly(lock)  # it has written nothing
 
-    def _set_metadata(self, target: Union[int, str], metadata: Metadata, level: str) -> None:
+    def _set_metadata(self, target: int, metadata: Metadata, level: str) -> None:
         if level != "none":
             metadata.set(target, level, self._tally)
         elif self._before is not None and stat.S_ISREG(self._before.st_mode):
             self._tally.operation = Operation.SET_MODE
-            os.chmod(target, stat.S_IMODE(self._before.st_mode))  # overwriting keeps it
+            at.fchmod(target, stat.S_IMODE(self._before.st_mode))  # overwriting keeps it
 
     def _verify(self) -> None:
         """Reads again what was written."""
@@ -399,7 +404,7 @@ class Arrival:
             while self._temporary is None:
                 temporary = self._make_temporary_name()
                 try:
-                    os.symlink(target, temporary, dir_fd=directory)
+                    at.symlink(target, temporary, dir_fd=directory)
                 except FileExistsError:
                     continue
                 self._temporary = temporary
@@ -412,10 +417,10 @@ class Arrival:
         if metadata.attributes and directory is not None:
             path = "/proc/self/fd/%d/%s" % (directory, name)
             write_attributes(path, metadata.attributes, self._tally, follow_symlinks=False)
-        if metadata.mtime is not None and os.utime in os.supports_follow_symlinks:
+        if metadata.mtime is not None:
             self._tally.operation = Operation.SET_TIMES
             atime = metadata.mtime if metadata.atime is None else metadata.atime
-            os.utime(name, ns=(atime, metadata.mtime), dir_fd=directory, follow_symlinks=False)
+            at.utime(name, ns=(atime, metadata.mtime), dir_fd=directory, follow_symlinks=False)
 
     # The end -----------------------------------------------------------------------------------------------------
 
@@ -429,8 +434,8 @@ class Arrival:
             try:
                 directory = self._cache.pin(self._place.directory)
                 if temporary is not None:
-                    os.unlink(temporary, dir_fd=directory)
-                return DestinationState.OLD if exists(directory, self._name) else DestinationState.ABSENT
+                    at.unlink(temporary, dir_fd=directory)
+                return DestinationState.ABSENT if self.look() is None else DestinationState.OLD
             finally:
                 self._cache.unpin(self._place.directory)
         except OSError:
@@ -443,7 +448,7 @@ class Arrival:
         if failure.kind in (ErrorKind.DISK_FULL, ErrorKind.FILE_TOO_LARGE):
             failure.size = size
         if failure.kind is ErrorKind.DISK_FULL and self._descriptor >= 0:
-            failure.available = system.free_space(self._descriptor, self._name)
+            failure.available = at.free_space(self._descriptor)
         failure.state = self.abandon()
         return failure
 
@@ -457,7 +462,7 @@ class Arrival:
         cache = self._cache
         try:
             directory = cache.pin(self._place.directory)
-            return cache.patiently(lambda: os.open(name, flags, mode, dir_fd=directory))
+            return cache.patiently(lambda: at.open(name, flags, mode, dir_fd=directory))
         finally:
             cache.unpin(self._place.directory)
 
@@ -466,7 +471,7 @@ class Arrival:
         assert self._temporary is not None
         try:
             directory = self._cache.pin(self._place.directory)
-            os.replace(self._temporary, self._name, src_dir_fd=directory, dst_dir_fd=directory)
+            at.rename(self._temporary, self._name, src_dir_fd=directory, dst_dir_fd=directory)
         finally:
             self._cache.unpin(self._place.directory)
         self._temporary = None

@@ -5,12 +5,11 @@ import stat
 import struct
 from typing import BinaryIO, Callable
 
-from .. import system
+from .. import at
 from ..monitor import Monitor
 from .history import History, Remembered
-from .messages import is_legal_path
 from .open_directories import OpenDirectory
-from .share import Shares, split
+from .share import Shares, is_possible_path, slashes, split, split_root
 from .store import NewMetadata, TemporaryFile
 from .wire import posix_path
 
@@ -34,7 +33,7 @@ def load(path: bytes, shares: Shares, history: History) -> None:
     Raises OSError, DamagedError.
     """
     try:
-        descriptor = os.open(path, system.READ_FLAGS)
+        descriptor = at.open(path, at.READ_FLAGS)
     except FileNotFoundError:
         return
     with open(descriptor, "rb") as file:
@@ -65,7 +64,8 @@ def _read_records(file: BinaryIO, shares: Shares, history: History) -> None:
             key = posix_path(record[path_size - 2 * key_length : path_size].decode("utf-16-le"))
         except UnicodeError:
             continue
-        if not full.startswith(b"/") or not is_legal_path(full[1:]):
+        root, names = split_root(full)
+        if not root or not is_possible_path(names):
             continue
         place = shares.containing(full)
         # A key is whole names, and inside of its share.
@@ -90,8 +90,8 @@ def save(
     Raises OSError, StoppedError.
     """
     roots = [(share.directory + b"/").decode("utf-8", "surrogateescape") for share in shares.all]
-    parent, name = split(path)
-    directory = OpenDirectory(shares.all[0], b"", os.open(parent or b"/", system.DIRECTORY_FLAGS))
+    parent, name = split(slashes(path))
+    directory = OpenDirectory(shares.all[0], b"", at.open(parent or b"/", at.DIRECTORY_FLAGS))
     keys, values = history.all()
     out = [_COOKIE]
     synced = 0
@@ -113,7 +113,7 @@ def save(
             out = []
             if durable and temporary.size - synced >= _SYNC_SIZE:
                 # Little by little, so that nobody who stops has to wait for all of it.
-                system.sync(temporary.descriptor)
+                at.sync(temporary.descriptor)
                 synced = temporary.size
         temporary.write(b"".join([*out, b"\0\0"]))
         temporary.finish(name, NewMetadata(durable=durable))

@@ -6,6 +6,7 @@ import stat
 from typing import List
 
 from ...._errors import ErrorKind, Operation, classify
+from .. import at
 from . import messages
 from .channel import Channel
 from .messages import Entries, Entry, Error, List_, Listed
@@ -40,6 +41,7 @@ class Lister:
         self._with_attributes = bool(
             message.flags & messages.LIST_ATTRIBUTES and capabilities & messages.CAN_ATTRIBUTES
         )
+        self._with_modes = bool(capabilities & messages.CAN_MODES)
         self._with_links = bool(capabilities & messages.CAN_LINKS)
         self._entries: List[Entry] = []
         self._size = 0
@@ -107,7 +109,7 @@ class Lister:
         elif stat.S_ISLNK(mode) and self._with_links:
             type_ = messages.LINK
             self._monitor.operation = Operation.READ_LINK
-            target = os.readlink(name, dir_fd=directory.descriptor)
+            target = at.readlink(name, dir_fd=directory.descriptor)
         else:
             self._monitor.operation = Operation.SPECIAL_FILE
             self._fail(path, errno.EINVAL)
@@ -115,7 +117,7 @@ class Lister:
         attributes = read_attributes_of(directory, name, self._monitor) if self._with_attributes else ()
         if sum(len(key) + len(value) for key, value in attributes) > messages.ATTRIBUTES_MAXIMUM:
             attributes = ()
-        permissions = stat.S_IMODE(mode)
+        permissions = stat.S_IMODE(mode) if self._with_modes else messages.MODE_UNKNOWN
         entry = Entry(type_, 0, permissions, info.st_mtime_ns, info.st_atime_ns, size, path, target, attributes)
         self._entries.append(entry)
         self._size += messages.entry_size(entry)

@@ -5,6 +5,7 @@ import struct
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ...._errors import ErrorKind, Operation
+from .. import system
 from .wire import Command, Done, ProtocolError, RequestReport
 
 Buffer = Union[bytes, bytearray, memoryview]
@@ -25,6 +26,8 @@ CLIENT_PROOF, SERVER_PROOF = b"eacopy client proof 1", b"eacopy server proof 1"
 
 #: Capabilities.
 CAN_ZSTD, CAN_MODES, CAN_LINKS, CAN_ATTRIBUTES, CAN_DELTA, CAN_PATCHES = 1, 2, 4, 8, 16, 32
+#: Those that files of this system have.
+CAN_FILES = CAN_LINKS | (0 if system.WINDOWS else CAN_MODES) | (CAN_ATTRIBUTES if system.XATTR else 0)
 
 #: Open's flags.
 OPEN_WRITE, OPEN_TREE = 1, 2

@@ -9,16 +9,16 @@ import threading
 import time
 from typing import Callable, List, Optional, Set, Tuple
 
-from .. import system
+from .. import at, system
 from ..directory import OUT_OF_DESCRIPTORS, PATIENCE, PATIENCE_STEP
 from .share import Share, split
 
 _CAPACITY = 64
 #: For so many seconds a directory is taken to be still there.
 _TRUST = 0.02
-_FLAGS = system.DIRECTORY_FLAGS | system.O_NOFOLLOW
+_FLAGS = at.DIRECTORY_FLAGS | at.O_NOFOLLOW
 #: For directories that may be gone through, but not listed.
-_PASS_FLAGS = _FLAGS | getattr(os, "O_PATH", 0)
+_PASS_FLAGS = _FLAGS | at.O_PATH
 
 
 class OpenDirectory:
@@ -52,10 +52,10 @@ class OpenDirectory:
     def list(self) -> List[Tuple[bytes, os.stat_result]]:
         """The names in it and what has them, links themselves rather than what they lead to. Raises OSError."""
         # Opened once more: this one's own position would remember how far it was listed before.
-        descriptor = os.open(".", system.DIRECTORY_FLAGS, dir_fd=self.descriptor)
+        descriptor = at.open(".", at.DIRECTORY_FLAGS, dir_fd=self.descriptor)
         found = []
         try:
-            with os.scandir(descriptor) as entries:
+            with at.scandir(descriptor) as entries:
                 for entry in entries:
                     try:
                         found.append((os.fsencode(entry.name), entry.stat(follow_symlinks=False)))
@@ -146,7 +146,7 @@ class OpenDirectories:
         if found is None:
             return None
         if key not in self._trusted:
-            if os.fstat(found.descriptor).st_nlink == 0:  # somebody removed it; there may be another one by now
+            if at.is_removed(found.descriptor):  # somebody removed it; there may be another one by now
                 del self._open[key]
                 return None
             self._trusted.add(key)
@@ -175,7 +175,7 @@ class OpenDirectories:
             parent, name = split(path)
             self._open.pop((share.number, path), None)
             with contextlib.suppress(OSError):
-                os.rmdir(name, dir_fd=self.open(share, parent).descriptor)
+                at.rmdir(name, dir_fd=self.open(share, parent).descriptor)
 
     def _enter(self, parent: OpenDirectory, path: bytes, make: bool, made: List[bytes]) -> OpenDirectory:
         name = split(path)[1]
@@ -198,7 +198,7 @@ class OpenDirectories:
         share = parent.share
         noted = self._noted is not None and self._noted.note((share.number, path))
         try:
-            os.mkdir(name, dir_fd=parent.descriptor)
+            at.mkdir(name, dir_fd=parent.descriptor)
         except OSError as error:
             if noted and self._noted is not None:
                 self._noted.claim(share, path)
@@ -221,9 +221,9 @@ class OpenDirectories:
 
 def _open(parent: int, name: bytes) -> int:
     try:
-        return os.open(name, _FLAGS, dir_fd=parent)
+        return at.open(name, _FLAGS, dir_fd=parent)
     except PermissionError:
-        return os.open(name, _PASS_FLAGS, dir_fd=parent)
+        return at.open(name, _PASS_FLAGS, dir_fd=parent)
     except OSError as error:
         if error.errno == errno.ELOOP:  # a link, where only directories may be
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
@@ -245,7 +245,7 @@ def patiently(open_something: Callable[[], int]) -> int:
 def look(directory: OpenDirectory, name: bytes) -> Optional[os.stat_result]:
     """What has a name, a link itself rather than what it leads to; None when nothing has. Raises OSError."""
     try:
-        return os.stat(name, dir_fd=directory.descriptor, follow_symlinks=False)
+        return at.stat(name, dir_fd=directory.descriptor, follow_symlinks=False)
     except FileNotFoundError:
         return None
 

@@ -7,7 +7,7 @@ import stat
 from typing import NamedTuple, Optional
 
 from ...._errors import Operation
-from .. import system
+from .. import at, system
 from ..monitor import Monitor
 from .history import Remembered
 from .messages import MODE_UNKNOWN, Reference
@@ -138,11 +138,11 @@ class Placer:
         """Opens what is remembered if it is still that."""
         if known.path == besides:
             return None
-        flags = system.READ_FLAGS | system.O_NOFOLLOW
+        flags = at.READ_FLAGS | at.O_NOFOLLOW
         try:
             parent, name = split(known.path)
             source = self._directories.open(share, parent).descriptor
-            older = OlderVersion(patiently(lambda: os.open(name, flags, dir_fd=source)), self._monitor)
+            older = OlderVersion(patiently(lambda: at.open(name, flags, dir_fd=source)), self._monitor)
         except OSError:
             return None
         if older.size == known.size and filetime_of(older.mtime) == known.mtime:
@@ -177,10 +177,10 @@ class Placer:
             return
         monitor, directory = self._monitor, wanted.directory
         monitor.operation = Operation.SET_MODE
-        descriptor = os.open(wanted.name, system.READ_FLAGS | system.O_NOFOLLOW, dir_fd=directory.descriptor)
+        descriptor = at.open(wanted.name, at.READ_FLAGS | at.O_NOFOLLOW, dir_fd=directory.descriptor)
         try:
             if there.st_nlink == 1:
-                os.fchmod(descriptor, mode)
+                at.fchmod(descriptor, mode)
                 return
             with TemporaryFile(directory, monitor) as copy:
                 copy.copy_from(descriptor, there.st_size)
@@ -193,10 +193,10 @@ class Placer:
         if not wanted.metadata.durable:
             return
         self._monitor.operation = Operation.SYNC
-        flags = system.READ_FLAGS | system.O_NOFOLLOW
-        descriptor = os.open(wanted.name, flags, dir_fd=wanted.directory.descriptor)
+        flags = at.READ_FLAGS | at.O_NOFOLLOW
+        descriptor = at.open(wanted.name, flags, dir_fd=wanted.directory.descriptor)
         try:
-            system.sync(descriptor)
+            at.sync(descriptor)
         finally:
             system.close_quietly(descriptor)
         sync_directory(wanted.directory, self._monitor)
@@ -282,7 +282,7 @@ class Placer:
         cannot_clone = self._service.cannot_clone
         if or_link and devices in cannot_clone and self._hard_link(source, name, info, wanted, there):
             return True
-        descriptor = os.open(name, system.READ_FLAGS | system.O_NOFOLLOW, dir_fd=source.descriptor)
+        descriptor = at.open(name, at.READ_FLAGS | at.O_NOFOLLOW, dir_fd=source.descriptor)
         try:
             mode = 0o600 if wanted.metadata.mode != MODE_UNKNOWN else stat.S_IMODE(info.st_mode) & 0o777
             with TemporaryFile(directory, monitor, mode) as copy:

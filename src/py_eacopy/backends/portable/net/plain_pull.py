@@ -10,7 +10,7 @@ from typing import Callable, Deque, Iterator, List, NamedTuple, Optional, Tuple,
 
 from ...._errors import ErrorKind, Operation
 from ...._job import DELTA_ALWAYS, DELTA_NEVER
-from .. import system
+from .. import at, system
 from ..failure import CopyFailure
 from . import messages, wire, zstd
 from .client import Connector, Session
@@ -131,6 +131,9 @@ def _list_tree(tally: Tally, session: Session, landing: Landing, prefix: str) ->
                 os.fsencode(below)
             except UnicodeError:
                 tally.fail(CopyFailure(errno.EILSEQ, Operation.OPEN_DESTINATION, kind=ErrorKind.ENCODING), below)
+                continue
+            if not at.is_possible_name(os.fsencode(file.name)):
+                landing.refuse(below, file.is_directory)
                 continue
             if file.is_directory:
                 if file.attributes & _REPARSE_POINT:
@@ -491,7 +494,7 @@ class PlainPullLane(Lane[Wanted]):
         descriptor = -1
         tally.operation = _OPEN_SOURCE
         try:
-            descriptor = os.open(system.file_path(source), system.READ_FLAGS)
+            descriptor = at.open(system.file_path(source), at.READ_FLAGS)
             arrival.begin(None)
             while True:
                 tally.check()

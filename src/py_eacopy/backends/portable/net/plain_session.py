@@ -9,18 +9,18 @@ from time import monotonic
 from typing import Iterator, List, NamedTuple, Optional
 
 from ...._errors import Operation
-from .. import system
+from .. import at, system
 from ..delta.zstd_prefix import Compressor
 from . import wire, zstd
 from .connection import Buffer, Connection, ConnectionEnded
 from .level import AUTO, LevelControl
-from .messages import DIGEST_SIZE, SECRET_SIZE, Reference, is_legal_path
+from .messages import DIGEST_SIZE, SECRET_SIZE, Reference
 from .older_version import PATCH_LEVEL, PATCHED_MAXIMUM, WORTH_DELTA
 from .open_directories import OpenDirectory, is_regular, look
 from .placing import Answer, Placer, Wanted
 from .security_file import NO_SECRET, SecurityFile
 from .service import DEBUG, INFO, WARNING, Service
-from .share import Place, split
+from .share import Place, is_possible_path, split
 from .store import NewMetadata, TemporaryFile, is_temporary_name, remove_contents
 from .wire import ProtocolError, ReadAnswer, WriteAnswer
 
@@ -131,7 +131,7 @@ class PlainSession:
             directory = directory.lstrip("\\").partition("\\")[2]
         names = [name for name in wire.posix_path(directory).split(b"/") if name]
         path = b"/".join(names)
-        return b"/" + path if directory.startswith(("\\", "/")) else path
+        return b"/" + path if directory.startswith(("\\", "/")) and not system.WINDOWS else path
 
     def _prove(self, told: bytes, place: Place) -> bytes:
         if told != NO_SECRET:
@@ -308,8 +308,8 @@ class PlainSession:
             return -1
         try:
             directory, name = self._locate(_checked_path(path))
-            flags = system.READ_FLAGS | system.O_NOFOLLOW
-            descriptor = os.open(name or b".", flags, dir_fd=directory.descriptor)
+            flags = at.READ_FLAGS | at.O_NOFOLLOW
+            descriptor = at.open(name or b".", flags, dir_fd=directory.descriptor)
         except (OSError, ValueError):
             return -1
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -389,7 +389,7 @@ class PlainSession:
         while offset < size:
             try:
                 self._monitor.check()
-                piece = os.pread(descriptor, min(piece_size, size - offset), offset)
+                piece = at.pread(descriptor, min(piece_size, size - offset), offset)
             except OSError:
                 piece = b""
             if not piece:
@@ -512,7 +512,7 @@ def _checked_path(path: str) -> bytes:
     checked = wire.posix_path(path)
     if checked.endswith(b"/"):
         checked = checked[:-1]
-    if not is_legal_path(checked) or any(map(is_temporary_name, checked.split(b"/"))):
+    if not is_possible_path(checked) or any(map(is_temporary_name, checked.split(b"/"))):
         raise ValueError("the path is not legal")
     return checked
 

@@ -4,11 +4,12 @@ import collections
 import errno
 import os
 import stat
+import sys
 from typing import Deque, Dict, Iterator, List, Optional, Set
 
 from ...._errors import DestinationState, ErrorKind, Operation
 from ...._job import DELTA_ALWAYS
-from .. import system
+from .. import at, system
 from ..failure import CopyFailure
 from ..progress import Flight
 from . import messages
@@ -16,11 +17,14 @@ from .client import Connector, Session
 from .failures import failure_of, violation
 from .landing import Arrival, Landing, Metadata, Place
 from .older_version import PATCHED_MAXIMUM, WORTH_DELTA, Damaged, OlderVersion, Patch
+from .share import split
 from .tally import Tally
 from .transfer import Delayed, Lane, Transfer
 
 _FETCH_ENTRIES, _FETCH_CONTENT = 512, 64 << 20
 _FETCH_PATHS = 512 * 1024  # bytes of paths in one message
+#: What Windows cannot say leads nowhere there either.
+_TARGET_ERRORS = "replace" if system.WINDOWS else sys.getfilesystemencodeerrors()
 
 
 class Wanted:
@@ -148,7 +152,7 @@ class Pull(Transfer[Wanted]):
         reference = self.job.remote.reference
         try:
             if reference is not None:
-                descriptor = os.open(system.file_path(os.fsdecode(reference)), system.READ_FLAGS)
+                descriptor = at.open(system.file_path(os.fsdecode(reference)), at.READ_FLAGS)
             else:
                 descriptor = Arrival(item.place, item.name, tally).open()
             older = OlderVersion(descriptor, tally)
@@ -223,12 +227,16 @@ def _take_entry(
 ) -> None:
     if not messages.is_legal_path(entry.path):
         raise violation("it lists a path that leads out of what was asked for")
+    is_directory = entry.type == messages.DIRECTORY
+    if own_name is None and entry.path and not at.is_possible_name(split(entry.path)[1]):
+        landing.refuse(entry.path.decode(sys.getfilesystemencoding(), "replace"), is_directory)
+        return
     path = os.fsdecode(entry.path)
     attributes = [(os.fsdecode(name), value) for name, value in entry.attributes]
-    mode = None if entry.mode == messages.MODE_UNKNOWN else stat.S_IMODE(entry.mode)
+    mode = None if entry.mode == messages.MODE_UNKNOWN or system.WINDOWS else stat.S_IMODE(entry.mode)
     metadata = Metadata(entry.mtime, entry.atime, mode, attributes)
     try:
-        if entry.type == messages.DIRECTORY:
+        if is_directory:
             landing.make(path, metadata)
             return
         place = landing.place("" if own_name is not None else path)
@@ -242,7 +250,7 @@ def _take_entry(
     name = path.rpartition("/")[2] if own_name is None else own_name
     item = Wanted(path, place, name, root, entry.size if entry.type == messages.FILE else 0, metadata)
     if entry.type == messages.LINK:
-        item.target = os.fsdecode(entry.target)
+        item.target = entry.target.decode(sys.getfilesystemencoding(), _TARGET_ERRORS)
         if tally.job.options.follow_symlinks:
             failure = CopyFailure(errno.ENOTSUP, Operation.READ_LINK, kind=ErrorKind.UNSUPPORTED)
             failure.text = "a server does not follow symbolic links; copy them as links"

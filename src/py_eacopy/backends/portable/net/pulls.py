@@ -7,7 +7,7 @@ import zlib
 from typing import Optional, Union
 
 from ...._errors import Operation
-from .. import system
+from .. import at, system
 from ..delta.signatures import Signatures
 from ..delta.zstd_prefix import Compressor
 from ..monitor import Monitor
@@ -234,7 +234,7 @@ class Pulls:
     def _read_into(self, descriptor: int, offset: int, view: memoryview) -> int:
         self._monitor.operation, self._monitor.offset = Operation.READ, offset
         try:
-            size = os.readv(descriptor, [view])
+            size = at.readv(descriptor, [view])
         except OSError as error:
             raise _ReadFailure(error) from None
         if not size:
@@ -245,8 +245,8 @@ class Pulls:
         check_path(path)
         parent, name = split(place.inside(path))
         directory = self._directories.open(place.share, parent)
-        flags = system.READ_FLAGS | system.O_NOFOLLOW
-        descriptor = patiently(lambda: os.open(name or b".", flags, dir_fd=directory.descriptor))
+        flags = at.READ_FLAGS | at.O_NOFOLLOW
+        descriptor = patiently(lambda: at.open(name or b".", flags, dir_fd=directory.descriptor))
         try:
             mode = os.fstat(descriptor).st_mode
             if stat.S_ISDIR(mode):
@@ -261,7 +261,7 @@ class Pulls:
     def _read(self, descriptor: int, offset: int, size: int) -> bytes:
         self._monitor.operation, self._monitor.offset = Operation.READ, offset
         try:
-            return os.pread(descriptor, size, offset)
+            return at.pread(descriptor, size, offset)
         except OSError as error:
             raise _ReadFailure(error) from None
 

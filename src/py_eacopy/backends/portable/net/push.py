@@ -12,7 +12,7 @@ from typing import Deque, Dict, Generator, List, Optional, Set
 
 from ...._errors import ErrorKind, Operation
 from ...._job import DELTA_ALWAYS
-from .. import system
+from .. import at, system
 from ..delta.access import read_at
 from ..delta.signatures import Signatures
 from ..delta.zstd_prefix import Compressor
@@ -62,7 +62,7 @@ class Push(Transfer[Entry]):
         job = tally.job
         super().__init__(tally, connector, min(job.threads, session.advised))
         can = session.capabilities
-        self.modes = bool(can & messages.CAN_MODES) and not system.WINDOWS
+        self.modes = bool(can & messages.CAN_MODES)
         self.links = bool(can & messages.CAN_LINKS)
         wanted = job.options.metadata == "stat" and bool(can & messages.CAN_ATTRIBUTES)
         destination = identity_of(job.remote.local_directory)
@@ -82,7 +82,7 @@ class Push(Transfer[Entry]):
         """Raises CopyFailure."""
         tally.operation, tally.offset = Operation.OPEN_REFERENCE, 0
         try:
-            self.older = OlderVersion(os.open(system.file_path(path), system.READ_FLAGS), tally)
+            self.older = OlderVersion(at.open(system.file_path(path), at.READ_FLAGS), tally)
             if 0 < self.older.size <= PATCHED_MAXIMUM:
                 self._reference = messages.Reference(self.older.size, self.older.digest())
         except OSError as error:

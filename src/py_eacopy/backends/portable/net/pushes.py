@@ -8,7 +8,7 @@ import zlib
 from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ...._errors import ErrorKind, Operation
-from .. import system
+from .. import at
 from ..monitor import Monitor
 from . import messages
 from .channel import Channel
@@ -250,9 +250,9 @@ class Pushes:
 
     def _open_destination(self, wanted: Wanted) -> Optional[OlderVersion]:
         """What is there now. None: it is of no use."""
-        flags, directory = system.READ_FLAGS | system.O_NOFOLLOW, wanted.directory.descriptor
+        flags, directory = at.READ_FLAGS | at.O_NOFOLLOW, wanted.directory.descriptor
         try:
-            return OlderVersion(patiently(lambda: os.open(wanted.name, flags, dir_fd=directory)), self._monitor)
+            return OlderVersion(patiently(lambda: at.open(wanted.name, flags, dir_fd=directory)), self._monitor)
         except OSError:
             return None
 
@@ -313,7 +313,7 @@ class Pushes:
             set_metadata(directory.descriptor, self._metadata_of(entry), self._monitor)
         if entry.flags & messages.DURABLE:
             self._monitor.operation = Operation.SYNC
-            system.sync(directory.descriptor)
+            at.sync(directory.descriptor)
         # Made by this, or a moment ago for something in it, maybe through another connection.
         return Code.MADE if self._service.made_directories.claim(place.share, path) else Code.SKIPPED
 

@@ -5,11 +5,15 @@ import os
 from typing import Optional, Union
 
 from ...._errors import ErrorKind, classify
-from .. import system
+from .. import at
 from ..monitor import Monitor, Refusal
 from .messages import Error, is_legal_path
 from .open_directories import OpenDirectory
+from .share import is_possible_path
 from .store import is_temporary_name
+
+#: Of names with which Windows means something else: devices, streams, paths.
+NOT_POSSIBLE = "no file can have this name on this system"
 
 
 class SessionEnded(Exception):
@@ -36,7 +40,7 @@ def error_of(
     kind = (error.kind if isinstance(error, Refusal) else None) or classify(number, operation)
     a = b = 0
     if kind is ErrorKind.DISK_FULL and directory is not None:
-        a, b = needed, system.free_space(directory.descriptor, "")
+        a, b = needed, at.free_space(directory.descriptor)
     elif kind in (ErrorKind.READ_ERROR, ErrorKind.WRITE_ERROR):
         a = monitor.offset
     usual = not number or isinstance(error, Refusal) or error.strerror == os.strerror(number)
@@ -47,5 +51,7 @@ def check_path(path: bytes) -> None:
     """Raises ValueError for what is no path of this protocol, or one of the server's own temporary files."""
     if not is_legal_path(path):
         raise ValueError("the path is not legal: names must not be empty, . or ..")
+    if not is_possible_path(path):
+        raise ValueError(NOT_POSSIBLE)
     if any(map(is_temporary_name, path.split(b"/"))):
         raise ValueError("names of the form .eacopy-<16 hex digits>.tmp are the server's own")

@@ -51,7 +51,7 @@ class RemoteJob(Coordinator):
         self.source, self.destination = os.fsdecode(source), os.fsdecode(destination)
         self.stopping = False
         self.threads, directories = share_descriptors(job.options.thread_count)
-        self.cache = DirectoryCache(min(directories, _OPEN_DIRECTORIES))
+        self.cache = DirectoryCache(min(directories, _OPEN_DIRECTORIES), handles=True)
         self.server: Optional[str] = None
         self._bytes_sent = self._bytes_received = self._packed = self._levels = 0
         self._backend = backend

@@ -7,7 +7,7 @@ import threading
 from typing import Dict, Optional, Tuple
 
 from ...._errors import Operation
-from .. import system
+from .. import at
 from ..monitor import Monitor
 from .messages import GUID_SIZE, SECRET_SIZE
 from .open_directories import OpenDirectory
@@ -33,8 +33,8 @@ class SecurityFile:
         self.name = proof_file_name(self.guid).encode()
         self._after = self._before = os.fstat(directory.descriptor)
         monitor.operation = Operation.AUTHENTICATE
-        flags = system.CREATE_FLAGS | system.O_NOFOLLOW
-        descriptor = os.open(self.name, flags, 0o600, dir_fd=directory.descriptor)
+        flags = at.CREATE_FLAGS | at.O_NOFOLLOW
+        descriptor = at.open(self.name, flags, 0o600, dir_fd=directory.descriptor)
         try:
             os.write(descriptor, self.secret)
         except OSError:
@@ -57,9 +57,9 @@ class SecurityFile:
         descriptor, before = self._directory.descriptor, self._before
         with contextlib.suppress(OSError):
             unchanged = os.fstat(descriptor).st_mtime_ns == self._after.st_mtime_ns
-            os.unlink(self.name, dir_fd=descriptor)
+            at.unlink(self.name, dir_fd=descriptor)
             if unchanged:
-                os.utime(descriptor, ns=(before.st_atime_ns, before.st_mtime_ns))
+                at.utime(descriptor, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 class Secrets:

@@ -4,6 +4,7 @@ import contextlib
 import ipaddress
 import os
 import socket
+import sys
 import threading
 from typing import Callable, Dict, Mapping, Optional, Tuple
 
@@ -26,6 +27,8 @@ _LINGER = 1.0
 #: How often a changed history is saved, in seconds.
 _SAVE_INTERVAL = 300.0
 _BACKLOG = 128
+#: How often a listener looks whether the server is to stop, where nothing wakes it up. Seconds.
+_ACCEPT_INTERVAL = 0.2
 _DESCRIPTORS_EACH, _DESCRIPTORS_SPARE = 4, 16
 
 
@@ -97,6 +100,8 @@ class PortableServer(RunningServer):
         while not stopping.is_set():
             try:
                 accepted, address = self._listener.accept()
+            except socket.timeout:
+                continue
             except OSError as error:
                 # Out of descriptors, or a client that was gone already. A listener that was shut down ends it all.
                 if not stopping.wait(0.05):
@@ -213,7 +218,11 @@ def _listen(host: str, port: int) -> socket.socket:
     for family, type_, protocol, _, address in sorted(found, key=lambda one: one[0] != socket.AF_INET):
         listener = socket.socket(family, type_, protocol)
         try:
-            if os.name != "nt":
+            if sys.platform == "win32":
+                # There, the option below would let others take the port over, and shutting down wakes nobody up.
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+                listener.settimeout(_ACCEPT_INTERVAL)
+            else:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
             listener.listen(_BACKLOG)

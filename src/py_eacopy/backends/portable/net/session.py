@@ -7,7 +7,6 @@ import stat
 from typing import List, Optional, Tuple
 
 from ...._errors import ErrorKind, Operation
-from .. import system
 from . import messages, wire, zstd
 from .channel import Channel
 from .connection import Connection, ConnectionEnded, PeerSilent
@@ -152,12 +151,12 @@ class Session:
             self._check_token(self._version + hello_bytes + welcome)
 
     def _own_capabilities(self) -> int:
-        found = messages.CAN_MODES | messages.CAN_LINKS | (messages.CAN_DELTA if self._options.delta else 0)
+        found = messages.CAN_FILES | (messages.CAN_DELTA if self._options.delta else 0)
         if self._options.delta and len(self._service.history):
             found |= messages.CAN_PATCHES  # worth a question only if there may be something
         if zstd.AVAILABLE and self._options.compression:
             found |= messages.CAN_ZSTD
-        return found | messages.CAN_ATTRIBUTES if system.XATTR else found
+        return found
 
     def _check_token(self, transcript: bytes) -> None:
         assert self._options.token is not None

@@ -4,7 +4,7 @@ import errno
 import os
 from typing import Dict, List, Mapping, NamedTuple, NoReturn, Optional, Tuple
 
-from .. import system
+from .. import at, system
 from .messages import is_legal_path
 
 
@@ -13,7 +13,7 @@ class Share:
 
     Attributes:
         name: as clients say it, in lower case; "" for the whole file system.
-        directory: absolute, without symbolic links; empty for "/".
+        directory: absolute, without symbolic links, "/" between names; empty for "/", and "C:" for a drive's root.
         number: its place among the shares.
         root: open; everything in the share is reached from here.
     """
@@ -21,13 +21,13 @@ class Share:
     def __init__(self, name: str, directory: bytes, number: int) -> None:
         real = os.path.realpath(directory)
         self.name = name.lower()
-        self.directory = b"" if real == b"/" else real
+        self.directory = slashes(real).rstrip(b"/")
         self.number = number
-        self.root = os.open(real, system.DIRECTORY_FLAGS)
+        self.root = at.open(real, at.DIRECTORY_FLAGS)
 
     def absolute(self, path: bytes) -> bytes:
         """The path of what is at `path` below the share."""
-        return self.directory + b"/" + path if path else self.directory or b"/"
+        return self.directory + b"/" + path if path or self.directory[-1:] in (b"", b":") else self.directory
 
     def close(self) -> None:
         system.close_quietly(self.root)
@@ -55,7 +55,7 @@ class Shares:
         self._by_name: Dict[str, Share] = {}
         self.whole_file_system = not directories
         try:
-            for name, directory in directories.items() if directories else [("", b"/")]:
+            for name, directory in directories.items() if directories else _whole_file_system():
                 share = Share(name, directory, len(self.all))
                 self.all.append(share)
                 self._by_name[share.name] = share
@@ -70,15 +70,16 @@ class Shares:
         they exist. The answer for what is outside is one and the same, whatever is there.
         """
         asked = asked.rstrip(b"/") or asked[:1]
-        if asked.startswith(b"/"):
-            if not is_legal_path(asked[1:]):
+        root, names = split_root(asked)
+        if root:
+            if not is_possible_path(names):
                 _refuse()
-            place = self.containing(os.path.realpath(asked))
+            place = self.containing(slashes(os.path.realpath(root + names)))
             if place is None:
                 _refuse()
             return place
         name, _, rest = asked.partition(b"/")
-        if self.whole_file_system or not name or not is_legal_path(asked):
+        if self.whole_file_system or not name or not is_possible_path(asked):
             _refuse()
         share = self._by_name.get(name.decode("utf-8", "surrogateescape").lower())
         if share is None:
@@ -89,7 +90,7 @@ class Shares:
         """Where an absolute path without symbolic links lies; None: in no share. The innermost share wins."""
         best: Optional[Share] = None
         for share in self.all:
-            inside = absolute == share.directory or absolute.startswith(share.directory + b"/")
+            inside = _is_below(share.directory, absolute)
             if inside and (best is None or len(share.directory) > len(best.directory)):
                 best = share
         return Place(best, absolute[len(best.directory) + 1 :]) if best is not None else None
@@ -101,6 +102,47 @@ class Shares:
 
 def _refuse() -> NoReturn:
     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _whole_file_system() -> List[Tuple[str, bytes]]:
+    if not system.WINDOWS:
+        return [("", b"/")]
+    # Every drive that can be opened now: one without a medium is none.
+    drives = [b"%c:/" % letter for letter in range(ord("A"), ord("Z") + 1)]
+    return [("", drive) for drive in drives if os.path.isdir(drive)]
+
+
+def _is_below(directory: bytes, path: bytes) -> bool:
+    """Whether it is the directory, or lies in it."""
+    begin, rest = path[: len(directory)], path[len(directory) :]
+    if rest[:1] not in (b"", b"/"):
+        return False
+    return begin == directory or (system.WINDOWS and _folded(begin) == _folded(directory))
+
+
+def _folded(path: bytes) -> str:
+    return path.decode("utf-8", "surrogatepass").upper()
+
+
+def slashes(path: bytes) -> bytes:
+    """A path of this system with "/" between names."""
+    return path.replace(b"\\", b"/") if system.WINDOWS else path
+
+
+def split_root(path: bytes) -> Tuple[bytes, bytes]:
+    """What an absolute path has before its names, and these; nothing before a relative one."""
+    if not system.WINDOWS:
+        return (b"/", path[1:]) if path.startswith(b"/") else (b"", path)
+    if path[:1].isalpha() and path[1:2] == b":" and path[2:3] in (b"", b"/"):
+        return path[:1].upper() + b":/", path[3:]
+    return b"", path
+
+
+def is_possible_path(path: bytes) -> bool:
+    """Whether a relative path is one of the protocol, and files can have all names in it here."""
+    if not is_legal_path(path):
+        return False
+    return not system.WINDOWS or not path or all(map(at.is_possible_name, path.split(b"/")))
 
 
 def join(directory: bytes, name: bytes) -> bytes:

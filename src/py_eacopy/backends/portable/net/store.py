@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Callable, Iterator, List, NamedTuple, Optional, Tuple, Type, Union
 
 from ...._errors import Operation
-from .. import system
+from .. import at, system
 from ..clone import clone
 from ..delta.access import share
 from ..destination import same_file
@@ -66,11 +66,11 @@ class TemporaryFile:
         self.size = 0
         self.descriptor = -1
         monitor.operation, monitor.offset = Operation.OPEN_DESTINATION, 0
-        flags = system.CREATE_FLAGS | system.O_NOFOLLOW
+        flags = at.CREATE_FLAGS | at.O_NOFOLLOW
         while self.descriptor < 0:
             self._name = temporary_name()
             try:
-                descriptor = patiently(lambda: os.open(self._name, flags, mode, dir_fd=directory.descriptor))
+                descriptor = patiently(lambda: at.open(self._name, flags, mode, dir_fd=directory.descriptor))
             except FileExistsError:
                 continue
             if claim(descriptor):
@@ -94,7 +94,7 @@ class TemporaryFile:
             done = 0
             while done < len(view):
                 monitor.offset = self.size
-                count = os.pwrite(self.descriptor, view[done:], self.size)
+                count = at.pwrite(self.descriptor, view[done:], self.size)
                 done += count
                 self.size += count
         self._end = self.size
@@ -124,7 +124,7 @@ class TemporaryFile:
             while offset < begin:
                 monitor.check()
                 monitor.operation, monitor.offset = Operation.VERIFY, offset
-                data = os.pread(self.descriptor, min(_BLOCK, begin - offset), offset)
+                data = at.pread(self.descriptor, min(_BLOCK, begin - offset), offset)
                 if not data:
                     monitor.refuse(0, Operation.VERIFY)
                 found = zlib.crc32(data, found)
@@ -141,9 +141,9 @@ class TemporaryFile:
         set_metadata(self.descriptor, metadata, monitor)
         if metadata.durable:
             monitor.operation = Operation.SYNC
-            system.sync(self.descriptor)
+            at.sync(self.descriptor)
         monitor.operation = Operation.RENAME
-        os.rename(self._name, name, src_dir_fd=directory, dst_dir_fd=directory)
+        at.rename(self._name, name, src_dir_fd=directory, dst_dir_fd=directory)
         descriptor, self.descriptor = self.descriptor, -1
         monitor.operation = Operation.CLOSE
         os.close(descriptor)  # network file systems may tell only now that they could not write
@@ -153,7 +153,7 @@ class TemporaryFile:
     def _set_size(self) -> None:
         if self._end != self.size:
             self._monitor.operation, self._monitor.offset = Operation.TRUNCATE, self.size
-            os.ftruncate(self.descriptor, self.size)
+            at.ftruncate(self.descriptor, self.size)
             self._end = self.size
 
     def clone_from(self, source: int, size: int) -> bool:
@@ -176,7 +176,7 @@ class TemporaryFile:
         """What a stretch of it holds by now."""
         while length:
             self._monitor.check()
-            data = os.pread(self.descriptor, min(_BLOCK, length), offset)
+            data = at.pread(self.descriptor, min(_BLOCK, length), offset)
             if not data:
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
             yield data
@@ -190,7 +190,7 @@ class TemporaryFile:
             while self.size < end:
                 monitor.check()
                 monitor.operation, monitor.offset = Operation.READ, self.size
-                data = os.pread(source, min(_BLOCK, end - self.size), self.size)
+                data = at.pread(source, min(_BLOCK, end - self.size), self.size)
                 if not data:
                     break
                 self.write(data)
@@ -201,7 +201,7 @@ class TemporaryFile:
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
             with contextlib.suppress(OSError):
-                os.unlink(self._name, dir_fd=self._directory.descriptor)
+                at.unlink(self._name, dir_fd=self._directory.descriptor)
             system.close_quietly(descriptor)
 
 
@@ -231,9 +231,9 @@ def extents(source: int, size: int) -> List[Tuple[int, int]]:
 def sync_directory(directory: OpenDirectory, monitor: Monitor) -> None:
     """Makes the names in a directory durable."""
     monitor.operation = Operation.SYNC
-    descriptor = os.open(".", system.DIRECTORY_FLAGS, dir_fd=directory.descriptor)
+    descriptor = at.open(".", at.DIRECTORY_FLAGS, dir_fd=directory.descriptor)
     try:
-        system.sync(descriptor)
+        at.sync(descriptor)
     finally:
         system.close_quietly(descriptor)
 
@@ -249,14 +249,14 @@ def set_metadata(target: int, metadata: NewMetadata, monitor: Monitor) -> None:
     if metadata.mode != MODE_UNKNOWN:
         monitor.operation = Operation.SET_MODE
         try:
-            os.fchmod(target, metadata.mode & 0o7777)
+            at.fchmod(target, metadata.mode & 0o7777)
         except OSError as error:
             if error.errno not in system.NOT_SUPPORTED | {errno.EPERM}:
                 raise
     if metadata.mtime is not None:
         monitor.operation = Operation.SET_TIMES
         try:
-            os.utime(target, ns=(metadata.atime, metadata.mtime))
+            at.utime(target, ns=(metadata.atime, metadata.mtime))
         except OverflowError:  # the wire can say times that the system cannot
             raise OSError(errno.EOVERFLOW, os.strerror(errno.EOVERFLOW)) from None
 
@@ -287,10 +287,10 @@ def store_symlink(
     for tries in reversed(range(TRIES)):
         monitor.operation = Operation.MAKE_LINK
         try:
-            os.symlink(target, made, dir_fd=where)
+            at.symlink(target, made, dir_fd=where)
             if metadata.mtime is not None:
                 with contextlib.suppress(OSError):  # some file systems have no times for links
-                    os.utime(made, ns=(metadata.atime, metadata.mtime), dir_fd=where, follow_symlinks=False)
+                    at.utime(made, ns=(metadata.atime, metadata.mtime), dir_fd=where, follow_symlinks=False)
             if made != name:
                 _rename_over(directory, made, name, monitor)
             break
@@ -298,7 +298,7 @@ def store_symlink(
             if not tries or monitor.operation is not Operation.MAKE_LINK:
                 raise
             with contextlib.suppress(OSError):
-                if os.readlink(name, dir_fd=where) == target:
+                if at.readlink(name, dir_fd=where) == target:
                     return False
             made = temporary_name()
         except FileNotFoundError:
@@ -325,16 +325,16 @@ def make_link(
     """
     monitor.operation = Operation.MAKE_LINK
     made = temporary_name() if replace else name
-    os.link(source_name, made, src_dir_fd=source.descriptor, dst_dir_fd=target.descriptor, follow_symlinks=False)
-    found = os.stat(made, dir_fd=target.descriptor, follow_symlinks=False)
+    at.link(source_name, made, src_dir_fd=source.descriptor, dst_dir_fd=target.descriptor, follow_symlinks=False)
+    found = at.stat(made, dir_fd=target.descriptor, follow_symlinks=False)
     if not is_unchanged(expected, found):
-        os.unlink(made, dir_fd=target.descriptor)
+        at.unlink(made, dir_fd=target.descriptor)
         return False
     if replace:
         _rename_over(target, made, name, monitor)
         # Renaming one name of a file to another of the same file does nothing, and leaves both.
         with contextlib.suppress(OSError):
-            os.unlink(made, dir_fd=target.descriptor)
+            at.unlink(made, dir_fd=target.descriptor)
     return True
 
 
@@ -346,10 +346,10 @@ def is_unchanged(before: os.stat_result, now: os.stat_result) -> bool:
 def _rename_over(directory: OpenDirectory, made: bytes, name: bytes, monitor: Monitor) -> None:
     monitor.operation = Operation.RENAME
     try:
-        os.rename(made, name, src_dir_fd=directory.descriptor, dst_dir_fd=directory.descriptor)
+        at.rename(made, name, src_dir_fd=directory.descriptor, dst_dir_fd=directory.descriptor)
     except OSError:
         with contextlib.suppress(OSError):
-            os.unlink(made, dir_fd=directory.descriptor)
+            at.unlink(made, dir_fd=directory.descriptor)
         raise
 
 
@@ -367,7 +367,7 @@ def remove_dead_files(root: int, stop: Callable[[], bool]) -> int:
         if descriptor < 0:
             continue
         try:
-            with os.scandir(descriptor) as entries:
+            with at.scandir(descriptor) as entries:
                 for entry in entries:
                     name = os.fsencode(entry.name)
                     if is_temporary_name(name):
@@ -384,11 +384,11 @@ def remove_dead_files(root: int, stop: Callable[[], bool]) -> int:
 def remove_dead_files_in(directory: int) -> None:
     """The same in one open directory alone."""
     try:
-        descriptor = os.open(".", system.DIRECTORY_FLAGS, dir_fd=directory)
+        descriptor = at.open(".", at.DIRECTORY_FLAGS, dir_fd=directory)
     except OSError:
         return
     try:
-        with os.scandir(descriptor) as entries:
+        with at.scandir(descriptor) as entries:
             names = [entry.name for entry in entries]
         for name in filter(is_temporary, names):
             remove_if_dead(descriptor, name)
@@ -403,7 +403,7 @@ def _open_below(root: int, path: bytes) -> int:
     for name in path.split(b"/"):
         above = descriptor
         try:
-            descriptor = os.open(name, system.DIRECTORY_FLAGS | system.O_NOFOLLOW, dir_fd=above)
+            descriptor = at.open(name, at.DIRECTORY_FLAGS | at.O_NOFOLLOW, dir_fd=above)
         except OSError:
             descriptor = -1
         if above != root:
@@ -424,8 +424,8 @@ def remove_contents(directory: OpenDirectory, monitor: Monitor) -> None:
 def _remove_contents(directory: int, monitor: Monitor, failures: List[OSError], depth: int) -> None:
     descriptor = -1
     try:
-        descriptor = os.open(".", system.DIRECTORY_FLAGS, dir_fd=directory)
-        with os.scandir(descriptor) as entries:
+        descriptor = at.open(".", at.DIRECTORY_FLAGS, dir_fd=directory)
+        with at.scandir(descriptor) as entries:
             found = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
     except OSError as error:
         failures.append(error)
@@ -438,16 +438,16 @@ def _remove_contents(directory: int, monitor: Monitor, failures: List[OSError], 
         monitor.operation = Operation.REMOVE
         try:
             if not is_directory:
-                os.unlink(name, dir_fd=directory)
+                at.unlink(name, dir_fd=directory)
                 continue
             if depth >= _DEEPEST:
                 raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-            inside = os.open(name, system.DIRECTORY_FLAGS | system.O_NOFOLLOW, dir_fd=directory)
+            inside = at.open(name, at.DIRECTORY_FLAGS | at.O_NOFOLLOW, dir_fd=directory)
             try:
                 _remove_contents(inside, monitor, failures, depth + 1)
             finally:
                 system.close_quietly(inside)
-            os.rmdir(name, dir_fd=directory)
+            at.rmdir(name, dir_fd=directory)
         except FileNotFoundError:
             continue
         except OSError as error:

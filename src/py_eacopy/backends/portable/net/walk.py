@@ -7,7 +7,7 @@ import stat
 from typing import TYPE_CHECKING, Iterator, List, Optional, Tuple
 
 from ...._errors import Operation
-from .. import system
+from .. import at, system
 from ..directory import Directory, Identity
 from ..failure import DANGLING, CopyFailure
 from ..metadata import Attributes, read_attributes
@@ -164,7 +164,7 @@ class Walk:
                 if stat.S_ISLNK(info.st_mode) and self._job.options.follow_symlinks:
                     try:
                         try:
-                            info = os.stat(node.directory.prefix + name, dir_fd=cache.pin(node.directory))
+                            info = at.stat(node.directory.prefix + name, dir_fd=cache.pin(node.directory))
                         finally:
                             cache.unpin(node.directory)
                     except OSError as error:
@@ -191,12 +191,12 @@ class Walk:
     def open(self, entry: Entry) -> int:
         """Opens a file for reading. Raises OSError, or CopyFailure when it is none any more."""
         cache, node = self._job.cache, entry.node
-        flags = system.READ_FLAGS | (0 if entry.follow else system.O_NOFOLLOW)
+        flags = at.READ_FLAGS | (0 if entry.follow else at.O_NOFOLLOW)
         if node is None:
-            return os.open(system.file_path(entry.name), flags)
+            return at.open(system.file_path(entry.name), flags)
         try:
             directory = cache.pin(node.directory)
-            return cache.patiently(lambda: os.open(node.directory.prefix + entry.name, flags, dir_fd=directory))
+            return cache.patiently(lambda: at.open(node.directory.prefix + entry.name, flags, dir_fd=directory))
         finally:
             cache.unpin(node.directory)
 
@@ -221,7 +221,7 @@ class Walk:
             return entry.info
         try:
             directory = cache.pin(node.directory)
-            return os.stat(node.directory.prefix + entry.name, dir_fd=directory, follow_symlinks=entry.follow)
+            return at.stat(node.directory.prefix + entry.name, dir_fd=directory, follow_symlinks=entry.follow)
         finally:
             cache.unpin(node.directory)
 
@@ -241,8 +241,9 @@ class Walk:
                 return None, []
             if parent is not None and (follow or system.WINDOWS) and parent.leads_up(directory.identity):
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-            where = directory.descriptor if directory.descriptor is not None else directory.prefix
-            with cache.patiently(lambda: os.scandir(where)) as entries:
+            descriptor = directory.descriptor
+            assert descriptor is not None
+            with cache.patiently(lambda: at.scandir(descriptor)) as entries:
                 found = list(entries)
             if job.filter is not None:
                 shown = os.fsencode(self._tally.job.paths(path)[0])
@@ -294,7 +295,7 @@ class Walk:
         if node is None:
             return os.readlink(entry.name)
         try:
-            return os.readlink(node.directory.prefix + entry.name, dir_fd=cache.pin(node.directory))
+            return at.readlink(node.directory.prefix + entry.name, dir_fd=cache.pin(node.directory))
         finally:
             cache.unpin(node.directory)
 
