@@ -63,7 +63,7 @@ class Wanted:
         self.size = size
         self.metadata = metadata
         self.target: Optional[str] = None
-        self.tick = 1
+        self.tick = 100 if system.WINDOWS else 1
         self.tries = 0
         self.whole = self.unpatched = False
         self.flight: Optional[Flight] = None

@@ -8,7 +8,7 @@ import zlib
 from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ...._errors import ErrorKind, Operation
-from .. import at
+from .. import at, system
 from ..monitor import Monitor
 from . import messages
 from .channel import Channel
@@ -295,7 +295,7 @@ class Pushes:
             entry.mtime,
             entry.size,
             self._metadata_of(entry),
-            exact=True,
+            exact=not system.WINDOWS,
             compares_attributes=bool(self._capabilities & messages.CAN_ATTRIBUTES),
         )
 
