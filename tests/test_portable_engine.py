@@ -17,7 +17,7 @@ from py_eacopy._control import Control
 from py_eacopy._errors import EACopyError, ErrorKind, Operation
 from py_eacopy._job import CopyJob, CopyOptions
 from py_eacopy.backends.base import COPIED, COPIED_INTO, NEEDS_JOB
-from py_eacopy.backends.portable import PortableBackend, clone, data, directory, limits, progress, system, verify
+from py_eacopy.backends.portable import PortableBackend, at, clone, data, directory, limits, progress, system, verify
 from py_eacopy.backends.portable.monitor import Monitor
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the ladder has one rung elsewhere")
@@ -450,7 +450,7 @@ class TestDirectoryCache:
         assert self.is_open(found) == [True, False, False, False, True]
         opened = []
         real = os.open
-        monkeypatch.setattr(os, "open", lambda name, *args, **more: opened.append(name) or real(name, *args, **more))
+        monkeypatch.setattr(at, "open", lambda name, *args, **more: opened.append(name) or real(name, *args, **more))
         cache.discard(found[4])
         assert opened == [".."] and self.is_open(found) == [True, False, False, True, False]
         cache.close_all()
@@ -478,7 +478,7 @@ class TestDirectoryCache:
                 raise OSError(refusals.pop(), "")
             return real(*args, **more)
 
-        monkeypatch.setattr(os, "open", refuse)
+        monkeypatch.setattr(at, "open", refuse)
         again, _ = cache.open(found[0], "one", False)
         assert not refusals and self.is_open(found) == [True, False, False, False, False]
         cache.unpin(again)
