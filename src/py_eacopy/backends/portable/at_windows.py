@@ -14,7 +14,7 @@ import struct
 import sys
 import time
 from ctypes import wintypes
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Type, Union
+from typing import Any, AnyStr, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Type, Union
 
 from . import system
 
@@ -613,6 +613,8 @@ def symlink(src: Name, dst: Name, *, dir_fd: Optional[int] = None) -> None:
     mode" gives to users without the privilege.
     """
     target = os.fsdecode(src).replace("/", "\\")
+    if target.startswith("\\??\\"):
+        raise _error(errno.ENOTSUP)  # a junction
     if dir_fd is None:
         os.symlink(target, os.fsdecode(dst))
         return
@@ -626,8 +628,8 @@ def symlink(src: Name, dst: Name, *, dir_fd: Optional[int] = None) -> None:
         raise _of_code(getattr(error, "winerror", 0) or 0) from None
 
 
-def readlink(path: Name, *, dir_fd: Optional[int] = None) -> Any:
-    """As :func:`os.readlink`: str of str, bytes of bytes. A junction's target begins with ``\\??\\``."""
+def readlink(path: AnyStr, *, dir_fd: Optional[int] = None) -> AnyStr:
+    """As :func:`os.readlink`, with "/" between names. A junction's target begins with ``/??/``."""
     if dir_fd is None:
         return os.readlink(path)
     buffer = ctypes.create_string_buffer(16 * 1024)
@@ -643,6 +645,7 @@ def readlink(path: Name, *, dir_fd: Optional[int] = None) -> Any:
     if tag == _TAG_SYMLINK and target.startswith("\\??\\"):
         target = target[4:]
         target = "\\" + target[3:] if target.startswith("UNC\\") else target
+    target = target.replace("\\", "/")
     return os.fsencode(target) if isinstance(path, bytes) else target
 
 
@@ -738,7 +741,7 @@ def is_removed(descriptor: int) -> bool:
     if not _get_information(_root(descriptor), 1, ctypes.byref(info), 24):
         return True
     _, _, links, pending, _ = struct.unpack_from("<qqIBB", bytes(info))
-    return links == 0 or pending != 0
+    return bool(links == 0 or pending)
 
 
 class Entry:

@@ -18,6 +18,8 @@ Buffer = Union[bytes, bytearray, memoryview]
 _READ_SIZE = 64 * 1024
 #: How often the owner is asked whether to go on, in seconds.
 _TICK = 0.05
+#: Windows: how long it may wait at once, because shutting a socket down does not end its own side's waiting. Seconds.
+_SLICE = 0.2
 #: Linux: how many bytes of a TCP connection have not been sent yet.
 _SIOCOUTQNSD = 0x894B
 
@@ -73,6 +75,7 @@ class Connection:
         with contextlib.suppress(OSError):  # neither is vital, and tests use socket pairs
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._is_shut_down = False
         self._poll: Any = None
         if hasattr(select, "poll"):
             self._poll = select.poll()
@@ -218,6 +221,10 @@ class Connection:
             if self._tick is not None:
                 self._tick()
                 left = min(left, _TICK)
+            elif self._poll is None:
+                left = min(left, _SLICE)
+            if self._is_shut_down:
+                raise ConnectionEnded("the conversation was ended")
             reading = not for_room or self._duplex
             if self._aside is None:
                 readable, writable = self._select(reading, for_room, left)
@@ -231,7 +238,7 @@ class Connection:
                 return True
 
     def _select(self, reading: bool, writing: bool, seconds: float) -> Tuple[bool, bool]:
-        if self._poll is None:
+        if sys.platform == "win32" or self._poll is None:
             read, write, failed = select.select(
                 [self._socket] if reading else [],
                 [self._socket] if writing else [],
@@ -248,6 +255,7 @@ class Connection:
 
     def shut_down(self) -> None:
         """Ends the conversation at once; any thread may do that, and the one that uses it finds the end."""
+        self._is_shut_down = True
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 

@@ -4,6 +4,7 @@ import errno
 import os
 import select
 import socket
+import sys
 import threading
 import time
 from typing import Any, Callable, List, Optional, Tuple
@@ -87,7 +88,7 @@ def _connect_to(family: int, address: Any, end: float, check: Callable[[], None]
 
 def _can_be_written(connection: socket.socket) -> bool:
     """Waits a moment for it. An error counts too."""
-    if hasattr(select, "poll"):
+    if sys.platform != "win32" and hasattr(select, "poll"):
         poll = select.poll()
         poll.register(connection, select.POLLOUT)
         return bool(poll.poll(WAIT_STEP * 1000))

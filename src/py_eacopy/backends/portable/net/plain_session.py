@@ -142,6 +142,7 @@ class PlainSession:
         proved = False
         try:
             file = SecurityFile(directory, self._monitor)
+            del directory
             self._service.proof_names.add(file.name)
             try:
                 self._connection.send(file.guid)
@@ -432,8 +433,8 @@ class PlainSession:
             return 2
         try:
             inside = self._place.inside(_checked_path(path))
-            directory = self._directories.open(self._place.share, inside)
-            remove_contents(directory, self._monitor)
+            self._directories.close()  # not everywhere can what is open be removed
+            remove_contents(self._directories.open(self._place.share, inside), self._monitor)
         except FileNotFoundError:
             return 0
         except (OSError, ValueError) as error:

@@ -7,6 +7,7 @@ import io
 import os
 import stat
 import struct
+import sys
 import zlib
 from typing import Deque, Dict, Generator, List, Optional, Set
 
@@ -637,7 +638,7 @@ def _changed(descriptor: int, before: os.stat_result) -> bool:
 
 def _next_extent(descriptor: int, info: os.stat_result, offset: int, size: int) -> "tuple[int, int]":
     """Where the next data begin and end."""
-    if not system.SPARSE or info.st_blocks * 512 + info.st_blksize >= info.st_size:
+    if sys.platform == "win32" or not system.SPARSE or info.st_blocks * 512 + info.st_blksize >= info.st_size:
         return offset, size
     try:
         data = os.lseek(descriptor, offset, os.SEEK_DATA)

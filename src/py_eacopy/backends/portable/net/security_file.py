@@ -54,12 +54,14 @@ class SecurityFile:
 
     def remove(self) -> None:
         """Removes it without a trace: the directory's time, which a client may be about to copy, is as before."""
-        descriptor, before = self._directory.descriptor, self._before
+        directory, before = self._directory, self._before
+        descriptor = directory.descriptor
         with contextlib.suppress(OSError):
             unchanged = os.fstat(descriptor).st_mtime_ns == self._after.st_mtime_ns
             at.unlink(self.name, dir_fd=descriptor)
             if unchanged:
                 at.utime(descriptor, ns=(before.st_atime_ns, before.st_mtime_ns))
+        del self._directory  # it may have to be removed next, and not everywhere can what is open be
 
 
 class Secrets:
