@@ -157,13 +157,12 @@ class Connection:
 
     def is_behind(self) -> bool:
         """Whether the system still holds something that the wire has not taken. False where that is not known."""
-        if sys.platform != "linux":
-            return False
-        try:
-            held = fcntl.ioctl(self._socket, _SIOCOUTQNSD, bytes(4))
-        except OSError:
-            return False  # not TCP
-        return held != bytes(4)
+        if sys.platform == "linux":
+            try:
+                return fcntl.ioctl(self._socket, _SIOCOUTQNSD, bytes(4)) != bytes(4)
+            except OSError:
+                pass  # not TCP
+        return False
 
     def check(self) -> None:
         """Asks the owner whether to go on, as while it waits. Raises what that raises."""
