@@ -14,7 +14,7 @@
 #endif
 
 #include <windows.h>
-
+// Relies on the one before.
 #include <sddl.h>
 #include <winioctl.h>
 #include <winternl.h>
