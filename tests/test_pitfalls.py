@@ -14,12 +14,13 @@ import tempfile
 import pytest
 from faults import harness, trees
 from faults.harness import METHODS, MOVES, NOBODY, Workplace, rule
+from users import ROOT
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="provoked through Linux's own ways")
 
 PIECE = 65536
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+needs_root = pytest.mark.skipif(not ROOT, reason="needs root")
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def open_place(backend, open_directory):
 
 def give_to_nobody(*paths):
     for path in paths:
-        if os.geteuid() == 0:
+        if ROOT:
             os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
 
 
@@ -991,7 +992,7 @@ def test_a_fifo_a_socket_and_a_device_in_a_tree_are_named_and_the_rest_is_copied
             made.bind("socket")
     finally:
         os.chdir(here)
-    if os.geteuid() == 0:
+    if ROOT:
         os.mknod(tree + "/device", 0o666 | stat.S_IFCHR, os.makedev(1, 5))  # never-ending zeros
         expected["device"] = "SpecialFileError"
     outcome = place.call("copytree", tree, tree + ".copy", timeout=30)

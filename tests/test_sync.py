@@ -2,23 +2,26 @@
 
 import contextlib
 import errno
-import fcntl
 import inspect
 import os
 import re
-import resource
 import shutil
 import socket
 import stat
+import sys
 import threading
 
 import anyio
 import pytest
 from faults.harness import rule, session
-from users import as_user
+from users import ROOT, as_user
 
 import py_eacopy
 from py_eacopy import SyncAction, sync
+
+if sys.platform != "win32":
+    import fcntl
+    import resource
 
 TIME = 1_600_000_000_123_456_789
 
@@ -377,7 +380,7 @@ def test_what_cannot_be_listed_is_not_purged(place):
     write("dst/gone")
     os.chmod("src/d", 0)
     os.chmod(".", 0o777)
-    if os.geteuid() == 0:
+    if ROOT:
         os.chown("dst", 4321, 4321)
 
     def run():
@@ -512,7 +515,7 @@ def test_what_is_no_file_is_never_replaced_nor_written_to(place):
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as server:
         server.bind("dst/socket")
     expected = {"fifo": "INVALID_ARGUMENT", "socket": "DESTINATION_EXISTS"}
-    if os.geteuid() == 0:
+    if ROOT:
         os.mknod("dst/device", stat.S_IFCHR | 0o600, os.makedev(1, 3))
         expected["device"] = "DESTINATION_EXISTS"
     for options in ({}, {"compare": "hash", "hard_links": True}):
@@ -673,7 +676,7 @@ def test_an_archive_keeps_owners(place):
     write("src/f")
     os.symlink("f", "src/l")
     os.mkdir("src/d")
-    if os.geteuid() == 0:
+    if ROOT:
         for name in ("f", "l", "d"):
             os.chown("src/" + name, 1234, 1235, follow_symlinks=False)
     report = sync("src", "dst", archive=True)
@@ -681,7 +684,7 @@ def test_an_archive_keeps_owners(place):
         ours, theirs = os.lstat("dst/" + name), os.lstat("src/" + name)
         assert (ours.st_uid, ours.st_gid) == (theirs.st_uid, theirs.st_gid)
     assert report.not_kept == ()
-    if os.geteuid() == 0:
+    if ROOT:
         os.chown("dst/f", 0, 0)
         again = sync("src", "dst", archive=True, record_actions=True)
         assert kinds(again) == [("mend", "dst/f")] and os.stat("dst/f").st_uid == 1234
@@ -699,7 +702,7 @@ def test_directories_that_are_read_only_are_brought_up_to_date(place):
     os.chmod("dst/d/inner", 0o500)
     os.chmod(".", 0o777)
     for above, _, _ in os.walk("."):
-        if os.geteuid() == 0:
+        if ROOT:
             os.chown(above, 4321, 4321)
     report = as_user(lambda: sync("src", "dst", mirror=True))
     expected = contents("src")
@@ -714,7 +717,7 @@ def test_a_directory_that_may_only_be_listed_does_not_stop_a_dry_run(place):
     write("dst/old")
     os.chmod(".", 0o777)
     os.chmod("dst", 0o444)
-    if os.geteuid() == 0:
+    if ROOT:
         os.chown("dst", 4321, 4321)
 
     def run():
@@ -727,7 +730,7 @@ def test_a_directory_that_may_only_be_listed_does_not_stop_a_dry_run(place):
     os.chmod("dst", 0o755)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs files of other users")
+@pytest.mark.skipif(not ROOT, reason="needs files of other users")
 def test_what_an_archive_could_not_keep_is_told(place):
     write("src/f")
     os.chown("src/f", 1234, 1235)
@@ -1183,7 +1186,7 @@ def test_a_destination_that_cannot_be_purged_is_named(listed):
     listed("Foo.txt", purge=True)
     os.chmod(".", 0o777)
     os.chmod("dst", 0o300)
-    if os.geteuid() == 0:
+    if ROOT:
         os.chown("dst", 4321, 4321)
 
     def run():

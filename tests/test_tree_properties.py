@@ -11,6 +11,7 @@ import pytest
 from faults import trees
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from users import ROOT
 
 import py_eacopy
 
@@ -24,7 +25,7 @@ PROPERTY = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
-ORDINARY = os.geteuid() != 0
+ORDINARY = not ROOT
 
 names = st.one_of(
     st.sampled_from([b"a", b"b", b"c", b"d"]),

@@ -41,8 +41,10 @@ Both backends describe a failure with the same words (:class:`Operation`, an err
 import enum
 import errno
 import os
+import re
 import shutil
 import stat
+import sys
 from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Tuple, Type, Union, cast
 
 if TYPE_CHECKING:
@@ -155,8 +157,11 @@ class EACopyError(Exception):
     def __str__(self) -> str:
         if len(self.args) == 1:
             return str(self.args[0])  # a message of its own, which OSError would replace once the paths are set
-        # OSError writes this when the operating system was not asked.
-        text, nothing = super().__str__(), "[Errno None] "
+        text = super().__str__()
+        # What OSError writes on Windows when there is an errno alone, and two paths.
+        text = re.sub(r"^\[WinError None\]", "[Errno %s]" % self.errno, text)
+        # And what it writes when the operating system was not asked.
+        nothing = "[Errno None] "
         return text[len(nothing) :] if text.startswith(nothing) else text
 
     def __reduce__(self) -> Tuple[Any, ...]:
@@ -516,6 +521,8 @@ _REMEDY: Dict[ErrorKind, str] = {
     ErrorKind.DIRECTORY_NOT_FOUND: "check that the directory exists; a parent of a file is not created",
     ErrorKind.PERMISSION_DENIED: (
         "check the owner and mode of the file and its directory, and whether it is mounted read-only"
+        if os.name != "nt"
+        else "check who may do that to the file and its directory, and whether another program has it open"
     ),
     ErrorKind.PATH: "check each component of the path",
     ErrorKind.DISK_FULL: "free space at the destination, or raise the quota",
@@ -637,7 +644,7 @@ def _reason(
     if operation is Operation.VERIFY and number == 0:
         return "the copy differs from its source (at offset %d)" % offset
     text = text or _TEXTS.get((kind, operation), "")
-    parts = [text or (os.strerror(number) if number else "failed")]
+    parts = [text or (_strerror(number) if number else "failed")]
     if kind is ErrorKind.INTERRUPTED:
         parts = ["the copy was cancelled"]
     where = _WHILE.get(operation, "")
@@ -655,6 +662,14 @@ def _reason(
     if remedy:
         parts.append(remedy)
     return "; ".join(parts)
+
+
+def _strerror(number: int) -> str:
+    if sys.platform == "win32" and number >= 10000:  # Winsock's, of which the C runtime knows nothing
+        import ctypes
+
+        return ctypes.FormatError(number).strip().rstrip(".")
+    return os.strerror(number)
 
 
 def _special_file(source: Optional[AnyPath], destination: Optional[AnyPath]) -> str:

@@ -1,13 +1,21 @@
 """Makes trees worth copying, and says what is in a tree, however deep it is."""
 
+import ctypes
 import errno
-import fcntl
 import os
 import shutil
 import stat
 import struct
 import subprocess
+import sys
 from typing import Any, Dict, Iterable, List, Tuple
+
+if sys.platform != "win32":
+    import fcntl
+
+#: Wine stands in for Windows in the tests, but for what it does not have: it says that it makes symbolic links, and
+#: makes none.
+WINE = sys.platform == "win32" and hasattr(ctypes.WinDLL("ntdll"), "wine_get_version")
 
 #: Extended attributes that no ordinary copy can be expected to carry.
 _NOT_COPIED = ("security.", "trusted.", "btrfs.")
@@ -38,7 +46,7 @@ def make_small_tree(root: Any) -> None:
     write(os.path.join(root, "sub", "small"), b"content")
     write(os.path.join(root, "sub", "deeper", "large"), make_bytes(300_001))
     make_sparse(os.path.join(root, "sub", "sparse"), 800_000, ((200_000, b"middle"),))
-    os.symlink("nowhere", os.path.join(root, "sub", "dangling"))
+    make_link("nowhere", os.path.join(root, "sub", "dangling"))
     set_attribute(os.path.join(root, "sub", "small"), "user.colour", b"green")
 
 
@@ -61,15 +69,21 @@ def make_tree(root: Any) -> None:
     write(root + b"/sub/program", b"#!/bin/sh\n")
     os.chmod(root + b"/sub/program", 0o755)
     make_sparse(root + b"/sub/sparse", 8 << 20, ((1 << 20, b"middle"),))
-    os.symlink(b"one", root + b"/link to one")
-    os.symlink(b"sub", root + b"/link to sub")
-    os.symlink(b"nowhere", root + b"/dangling")
+    make_link(b"one", root + b"/link to one")
+    make_link(b"sub", root + b"/link to sub")
+    make_link(b"nowhere", root + b"/dangling")
     os.link(root + b"/page", root + b"/page again")
     os.chmod(root + b"/empty", 0o711)
     set_attribute(root + b"/page", "user.colour", b"green")
     set_attribute(root + b"/sub", "user.kind", b"directory")
     for number, name in enumerate((b"/one", b"/page", b"/sub/large", b"/empty", b"/sub/deeper", b"/sub", b"")):
         os.utime(root + name, ns=(1_500_000_000_123_456_789 + number, 1_400_000_000_987_654_321 + number))
+
+
+def make_link(target: Any, path: Any) -> None:
+    """A symbolic link; nothing where there are none."""
+    if not WINE:
+        os.symlink(target, path)
 
 
 def make_sparse(path: Any, size: int, pieces: Iterable[Tuple[int, bytes]]) -> None:
@@ -83,6 +97,8 @@ def make_sparse(path: Any, size: int, pieces: Iterable[Tuple[int, bytes]]) -> No
 
 def set_attribute(path: Any, name: str, value: bytes) -> bool:
     """False where the file system has no such attributes."""
+    if not hasattr(os, "setxattr"):
+        return False
     try:
         os.setxattr(path, name, value)
     except OSError as error:
@@ -109,6 +125,8 @@ def snapshot(root: Any, *, metadata: bool = True) -> Dict[bytes, Tuple[Any, ...]
 
     It walks by descriptors, so that no depth is too deep.
     """
+    if sys.platform == "win32":
+        return _snapshot_by_path(os.path.abspath(os.fsdecode(root)), metadata)
     found: Dict[bytes, Tuple[Any, ...]] = {}
     pending: List[Tuple[bytes, int]] = [(b"", os.open(root, os.O_RDONLY | os.O_DIRECTORY))]
     while pending:
@@ -135,6 +153,25 @@ def snapshot(root: Any, *, metadata: bool = True) -> Dict[bytes, Tuple[Any, ...]
                     found[path] = ("special", stat.S_IFMT(mode))
         finally:
             os.close(directory)
+    return found
+
+
+def _snapshot_by_path(root: str, metadata: bool) -> Dict[bytes, Tuple[Any, ...]]:
+    """The same where there are no descriptors of directories."""
+    found: Dict[bytes, Tuple[Any, ...]] = {}
+    pending = [""]
+    while pending:
+        prefix = pending.pop()
+        path = "\\\\?\\" + os.path.join(root, prefix).rstrip("\\")
+        status = os.lstat(path)
+        kept = (stat.S_IMODE(status.st_mode), status.st_mtime_ns, ()) if metadata else ()
+        if stat.S_ISLNK(status.st_mode):
+            found[os.fsencode(prefix)] = ("link", os.fsencode(os.readlink(path)))
+        elif stat.S_ISDIR(status.st_mode):
+            found[os.fsencode(prefix)] = ("directory", *kept)
+            pending += [os.path.join(prefix, name) for name in os.listdir(path)]
+        else:
+            found[os.fsencode(prefix)] = ("file", read(path), *kept)
     return found
 
 

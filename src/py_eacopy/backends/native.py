@@ -20,6 +20,7 @@ from .._report import CopyReport, Snapshot, SyncAction
 from .._server_options import ServerOptions
 from . import native_server
 from .base import Backend, RunningServer
+from .native_errno import PYTHON_ERRNO
 
 ABI_VERSION = 4
 if lib.eac_abi_version() != ABI_VERSION:  # pragma: no cover - a stale build
@@ -76,7 +77,7 @@ def _take_error(c_error: Any) -> EACopyError:
         source = os.fsdecode(ffi.string(c_error.source)) or None
         destination = os.fsdecode(ffi.string(c_error.destination)) or None
         return _errors.error_from_failure(
-            c_error.error_number,
+            PYTHON_ERRNO.get(c_error.error_number, c_error.error_number),
             Operation(c_error.operation),
             source,
             destination,
