@@ -85,7 +85,7 @@ def test_small_file_is_limited_too(backend, tmp_path):
 def test_holes_cost_nothing(backend, tmp_path):
     with open(tmp_path / "sparse", "wb") as sparse:
         sparse.truncate(64 << 30)
-        if os.fstat(sparse.fileno()).st_blocks:
+        if getattr(os.fstat(sparse.fileno()), "st_blocks", 1):
             pytest.skip("this file system has no holes")
     py_eacopy.copyfile(tmp_path / "sparse", tmp_path / "copy", config=limited())  # would take nine hours
     assert os.path.getsize(tmp_path / "copy") == 64 << 30
@@ -96,6 +96,7 @@ def test_delta_and_patch_are_limited(backend, source, tmp_path):
     older.write_bytes(os.urandom(1000))
     took, _ = seconds(py_eacopy.delta_copy, source, tmp_path / "copy", older, config=limited())
     assert took >= AT_LEAST
+    serving.need(backend, "zstd")
     took, report = seconds(py_eacopy.create_delta, source, older, patch, config=limited())
     assert took >= AT_LEAST and report.bytes_written >= SIZE
     took, _ = seconds(py_eacopy.apply_delta, older, patch, tmp_path / "made", config=limited())

@@ -218,7 +218,7 @@ def test_ignore_logs_a_warning_and_returns_as_if_all_were_well(backend, source, 
     config = Config(error_strategy="ignore")
     assert getattr(py_eacopy, name)(missing, target, config=config) is target
     (message,) = log_of(caplog)
-    assert missing in message and os.strerror(errno.ENOENT) in message
+    assert repr(missing) in message and os.strerror(errno.ENOENT) in message
     assert not os.path.exists(target)
 
 

@@ -132,7 +132,7 @@ def test_message_names_what_failed_the_paths_and_the_reason(number, operation, k
     if operation is not Operation.SPECIAL_FILE:
         assert "/to/there" in text
     if number and kind is not ErrorKind.INTERRUPTED:
-        assert os.strerror(number) in text
+        assert number >= 10000 or os.strerror(number) in text  # those of Winsock have other texts
     assert "None" not in text
     if operation is not Operation.SAME_FILE:  # which takes two
         assert "None" not in str(error_from_failure(number, operation, "/from/here", None))
@@ -162,7 +162,9 @@ def test_message_has_the_remedy(number, operation, remedy):
 def test_message_names_the_remedy_where_it_is_needed():
     local = error_from_failure(errno.EACCES, Operation.OPEN_DESTINATION, "eacopy://host/share/f", "/to/there")
     there = error_from_failure(errno.EACCES, Operation.OPEN_DESTINATION, "/from/here", "eacopy://host/share/f")
-    assert "owner and mode" in str(local) and "name of the share" in str(there)
+    assert ("owner and mode" if os.name == "posix" else "another program") in str(local) and "name of the share" in str(
+        there
+    )
 
 
 @failures
@@ -209,10 +211,11 @@ def test_special_file_is_named_for_what_it_is(tmp_path):
 def test_a_caller_who_wrote_bytes_gets_bytes(number, operation, kind, name):
     error = error_from_failure(number, operation, "/from/\udcff", "/to/\udcff")
     use_bytes_paths(error)
-    assert (error.filename, error.filename2) == (b"/from/\xff", b"/to/\xff")
-    assert getattr(error, "path", None) in (None, b"/from/\xff", b"/to/\xff")
+    source, target = os.fsencode("/from/\udcff"), os.fsencode("/to/\udcff")
+    assert (error.filename, error.filename2) == (source, target)
+    assert getattr(error, "path", None) in (None, source, target)
     if isinstance(error, OSError) and operation is not Operation.SPECIAL_FILE:
-        assert repr(b"/from/\xff") in str(error)
+        assert repr(source) in str(error)
 
 
 def test_tree_error_is_shutils_list_and_more():

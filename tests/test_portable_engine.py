@@ -644,8 +644,7 @@ def test_cancelling_leaves_the_old_file_when_the_copy_is_atomic_and_says_so_when
     source, begun = slow
     for atomic, state in [(True, "old"), (False, "partial")]:
         begun.clear()
-        with open(str(tmp_path / "copy"), "wb", buffering=0) as stream:
-            os.pwrite(stream.fileno(), b"old", 0)
+        (tmp_path / "copy").write_bytes(b"old")
         control = Control()
         threading.Thread(target=lambda control=control: begun.wait() and control.cancel()).start()
         pair = (source, tmp_path / "copy")

@@ -54,15 +54,18 @@ def make_tree(root: Any) -> None:
     """A tree with one of each: empty, small and large files, holes, links, modes, times, attributes, strange names."""
     root = os.fsencode(root)
     os.mkdir(root)
-    for directory in (b"empty", b"sub", b"sub/deeper", b"sub/deeper/deepest", b"line\nbreak", b"\xff\xfe"):
+    for directory in (b"empty", b"sub", b"sub/deeper", b"sub/deeper/deepest"):
         os.mkdir(os.path.join(root, directory))
+    if os.name == "posix":
+        for directory in (b"line\nbreak", b"\xff\xfe"):
+            os.mkdir(os.path.join(root, directory))
+        write(root + b"/line\nbreak/new\nline", b"newline")
+        write(root + b"/\xff\xfe/\x80\x81 not utf-8", b"bytes")
     write(root + b"/empty.bin", b"")
     write(root + b"/one", b"1")
     write(root + b"/page", make_bytes(4096))
     write(root + b"/sub/large", make_bytes((3 << 20) + 17))
     write(root + b"/sub/deeper/deepest/leaf", make_bytes(70000, 2))
-    write(root + b"/line\nbreak/new\nline", b"newline")
-    write(root + b"/\xff\xfe/\x80\x81 not utf-8", b"bytes")
     write(root + "/grüße 文件".encode(), b"unicode")
     write(root + b"/sub/private", b"private")
     os.chmod(root + b"/sub/private", 0o600)
