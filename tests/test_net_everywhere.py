@@ -1,4 +1,4 @@
-"""The network service as it is on every system, Windows included: what the other tests of it look at as POSIX has it."""
+"""The network service as it is on every system, Windows included; other tests look at it as POSIX has it."""
 
 import os
 import re

@@ -103,6 +103,13 @@ struct Timestamp {
   int32_t nanoseconds = 0;
 };
 
+// Nanoseconds: the finest step in which the system keeps times.
+#ifdef _WIN32
+constexpr int64_t kTimeStep = 100;
+#else
+constexpr int64_t kTimeStep = 1;
+#endif
+
 struct FileInfo {
   FileType type = FileType::kUnknown;
   uint32_t mode = 0;  // permission bits (07777); on Windows the file attributes

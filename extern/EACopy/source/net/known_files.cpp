@@ -38,7 +38,7 @@ std::string_view KnownFiles::KeyOf(std::string_view path) const {
 
 bool KnownFiles::IsEqual(const FileInfo& info, const OfferedFile& file) const {
   if (info.type != FileType::kRegular || info.size != file.size) return false;
-  return file.exact_time ? ToNanoseconds(info.modified) == file.metadata.mtime
+  return file.exact_time ? IsSameTime(info.modified, file.metadata.mtime, 1)
                          : wire::FileTimeFromTimestamp(info.modified) == file.file_time;
 }
 

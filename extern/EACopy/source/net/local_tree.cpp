@@ -113,11 +113,11 @@ Status LocalTree::CompleteOne(const RemoteEntry& entry, bool durable) {
 
 Status NoPossibleName() { return Status::Of(Kind::kInvalidArgument, Operation::kOpenDestination, EINVAL); }
 
-bool IsThere(const Directory& parent, const char* name, const RemoteEntry& entry, int64_t ticks) {
+bool IsThere(const Directory& parent, const char* name, const RemoteEntry& entry, int64_t step) {
   FileInfo info;
   if (!platform::GetInfo(parent, name, false, &info).ok()) return false;
   if (info.type != FileType::kRegular || info.size != entry.size) return false;
-  if (ToNanoseconds(info.modified) / ticks != entry.mtime / ticks) return false;
+  if (!IsSameTime(info.modified, entry.mtime, step)) return false;
   if (entry.mode == kUnknownMode || info.mode == (entry.mode & 07777u)) return true;
   platform::Handle file;
   return platform::OpenSource(parent, name, false, &file, &info).ok() && info.links == 1 &&

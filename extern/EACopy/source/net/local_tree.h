@@ -64,9 +64,9 @@ class LocalTree {
 Status NoPossibleName();
 constexpr char kNoPossibleName[] = "no file can have this name on this system";
 
-// Whether the file of an entry is there already: a regular file with its size, time (within `ticks` nanoseconds, which
-// is what the dialect can say) and mode. A mode that differs is set, unless the file has other names.
-bool IsThere(const platform::Directory& parent, const char* name, const RemoteEntry& entry, int64_t ticks);
+// Whether the file of an entry is there already: a regular file with its size, time (in steps of `step` nanoseconds,
+// which is what the dialect can say) and mode. A mode that differs is set, unless the file has other names.
+bool IsThere(const platform::Directory& parent, const char* name, const RemoteEntry& entry, int64_t step);
 
 }  // namespace net
 }  // namespace eacopy

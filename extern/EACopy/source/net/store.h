@@ -3,6 +3,7 @@
 #ifndef EACOPY_SOURCE_NET_STORE_H_
 #define EACOPY_SOURCE_NET_STORE_H_
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <string>
@@ -72,6 +73,11 @@ Status SetMetadata(const platform::Directory& directory, const NewMetadata& meta
 
 // The permission bits of a file as the protocol has them: kUnknownMode where there are none.
 inline uint32_t ModeOf(const platform::FileInfo& info) { return platform::kHasModes ? info.mode : kUnknownMode; }
+// Whether a file's time is this one, in nanoseconds since 1970, as far as the system and `step` tell times apart.
+inline bool IsSameTime(const platform::Timestamp& time, int64_t nanoseconds, int64_t step) {
+  step = std::max(step, platform::kTimeStep);
+  return ToNanoseconds(time) / step == nanoseconds / step;
+}
 // Gives an open file this mode; false where that is not allowed, or the file system has one mode for all its files.
 bool TakesMode(const platform::Handle& file, uint32_t mode);
 
