@@ -101,6 +101,15 @@ def test_an_empty_path_is_a_file_that_is_not_there(backend, place, name, empty):
     refuse(place, FileNotFoundError, None, function, good, empty)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_at_a_server_is_no_path(backend, place, name):
+    function = all_functions()[name]
+    good = place + ("/directory" if "tree" in name else "/file")
+    for pair in ((good, "eacopy://host/share/x"), ("eacopy://host/share/x", place + "/x")):
+        refuse(place, py_eacopy.InvalidArgumentError, "copy_with_server", function, *pair)
+        refuse(place, py_eacopy.InvalidArgumentError, "copy_with_server", function, *map(os.fsencode, pair))
+
+
 @pytest.mark.skipif(os.name != "posix", reason="any sequence of code units is a name on Windows")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_that_cannot_be_encoded_is_a_unicode_error(backend, place, name):

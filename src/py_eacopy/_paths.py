@@ -13,12 +13,19 @@ StrOrBytesPath = Union[StrPath, BytesPath]
 _fsencode = os.fsencode
 
 
-def encode_pair(src: StrOrBytesPath, dst: StrOrBytesPath) -> Tuple[bytes, bytes]:
+#: What the address of something at a server begins with.
+_URL = b"eacopy://"
+
+
+def encode_pair(src: StrOrBytesPath, dst: StrOrBytesPath, urls: bool = False) -> Tuple[bytes, bytes]:
     """Both paths as the file system's bytes, checked before anything is touched.
+
+    Args:
+        urls: they may also be addresses at a server.
 
     Raises:
         TypeError: something is no path.
-        InvalidArgumentError: a path contains NUL.
+        InvalidArgumentError: a path contains NUL, or is an address where only paths may be.
         EncodingError: a name cannot be said in the file system's encoding.
         FileNotFoundError: a path is empty.
     """
@@ -30,6 +37,8 @@ def encode_pair(src: StrOrBytesPath, dst: StrOrBytesPath) -> Tuple[bytes, bytes]
         raise  # not reached: one of the two fails as it did before
     if not source or not destination or 0 in source or 0 in destination:
         _refuse(src, dst, source, destination)
+    if not urls and (source.startswith(_URL) or destination.startswith(_URL)):
+        _refuse_url(src, dst, source)
     return source, destination
 
 
@@ -48,6 +57,13 @@ def encode(path: StrOrBytesPath, argument: str) -> bytes:
 def are_bytes(path: StrOrBytesPath) -> bool:
     """Whether the caller speaks bytes, and so is to be answered in bytes."""
     return isinstance(os.fspath(path), bytes)
+
+
+def _refuse_url(src: StrOrBytesPath, dst: StrOrBytesPath, source: bytes) -> NoReturn:
+    argument, path = ("src", src) if source.startswith(_URL) else ("dst", dst)
+    raise InvalidArgumentError(
+        "%s is at a server, where copy_with_server (eacopy push and pull) copies: %r" % (argument, os.fspath(path))
+    )
 
 
 def _refuse(src: StrOrBytesPath, dst: StrOrBytesPath, source: bytes, destination: bytes) -> NoReturn:

@@ -92,7 +92,7 @@ def copy_with_server(
         shutil.Error: single files of a tree failed, as for :func:`copytree`.
     """
     config = active() if config is None else checked(config)
-    source, destination = encode_pair(src, dst)
+    source, destination = encode_pair(src, dst, urls=True)
     if not isinstance(compression_level, Default):
         config = config.evolve(compression_level=compression_level)
     _check(token, timeout)
