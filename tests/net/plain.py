@@ -9,7 +9,7 @@ import threading
 import uuid
 from typing import Any, Dict, List, Optional, Tuple
 
-from . import serving
+from . import end_accepting, serving
 
 TEXT, WRITE_FILE, READ_FILE, CREATE_DIR, ENVIRONMENT, DELETE_FILES, FIND_FILES, DONE, REPORT, FILE_INFO = range(1, 11)
 #: Answers to WriteFile.
@@ -217,6 +217,7 @@ class Service:
         self._secrets: List[bytes] = []
         self._lock = threading.Lock()
         self._connections: List[socket.socket] = []
+        self._ends = False
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -225,9 +226,9 @@ class Service:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        for one in (self._socket, *self._connections):
+        self._ends = True
+        end_accepting(self._socket)
+        for one in self._connections:
             one.close()
         assert not self.problems, self.problems
 
@@ -236,6 +237,9 @@ class Service:
             try:
                 connection, _ = self._socket.accept()
             except OSError:
+                return
+            if self._ends:
+                connection.close()
                 return
             connection.settimeout(20)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

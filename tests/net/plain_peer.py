@@ -14,6 +14,8 @@ import time
 import uuid
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from . import end_accepting
+
 VERSION, TEXT, WRITE_FILE, READ_FILE, CREATE_DIR, ENVIRONMENT = range(6)
 DELETE_FILES, FIND_FILES, DONE, REQUEST_REPORT, GET_FILE_INFO = range(6, 11)
 #: Where a command's string begins, and how many bytes it has beside the characters of the string.
@@ -131,13 +133,13 @@ class PlainPeer:
 
     def stop(self) -> None:
         self._ends = True
-        for connection in [self._listener, *self._open]:
+        end_accepting(self._listener)
+        for connection in self._open:
             try:
                 connection.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
         self._acceptor.join()
-        self._listener.close()
         for thread in self._threads:
             thread.join()
 
@@ -146,6 +148,9 @@ class PlainPeer:
             try:
                 connection, _ = self._listener.accept()
             except OSError:
+                return
+            if self._ends:
+                connection.close()
                 return
             self.connections += 1
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

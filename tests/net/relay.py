@@ -11,6 +11,8 @@ import threading
 import time
 from typing import Dict, List, Optional
 
+from . import end_accepting
+
 PIECE = 65536
 
 
@@ -115,9 +117,7 @@ class Relay:
     def close(self) -> None:
         self._closed = True
         self._resumed.set()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        end_accepting(self._listener)
         self.cut()
         for thread in self._threads:
             thread.join(10)
@@ -137,6 +137,9 @@ class Relay:
             try:
                 client, _ = self._listener.accept()
             except OSError:
+                return
+            if self._closed:
+                client.close()
                 return
             if self.was_cut.is_set() and self._cuts is None:
                 client.close()

@@ -64,9 +64,10 @@ class RemoteJob(Coordinator):
         """Source and destination of something in the item, as the caller would write them; "": of the item itself."""
         if not path:
             return self.source, self.destination
+        own = path.replace("/", os.sep)
         if self.remote.push:
-            return os.path.join(self.source, path), self.destination.rstrip("/") + "/" + path
-        return self.source.rstrip("/") + "/" + path, os.path.join(self.destination, path)
+            return os.path.join(self.source, own), self.destination.rstrip("/") + "/" + path
+        return self.source.rstrip("/") + "/" + path, os.path.join(self.destination, own)
 
     def make_tally(self) -> Tally:
         tally = Tally(self)
