@@ -523,6 +523,8 @@ class PullLane(Lane[Wanted]):
         if arrival is None:
             raise violation("an end that belongs to no file")
         self._finish_patch(arrival)
+        if self._first in self._older:
+            self._older[self._first].close()  # not everywhere can what is open be replaced
         if self._failure is None and self._by_delta and (arrival.size != self._size or not arrival.matches(crc)):
             self._fail_delta(arrival)
         if self._failure is None:

@@ -525,6 +525,7 @@ class Pushes:
         elif receiving.crc != message.crc:
             raise ProtocolError("content that does not have its CRC")
         entry, wanted, begin = receiving.entry, receiving.wanted, receiving.begin
+        receiving.close()  # not everywhere can what is open be replaced
         if receiving.error is None and receiving.file is not None and wanted is not None:
             try:
                 digest = receiving.digest.digest() if receiving.digest is not None else b""
@@ -532,7 +533,6 @@ class Pushes:
             except OSError as error:
                 self._fail_receiving(receiving, error)
         self._receiving = None
-        receiving.close()
         if receiving.error is not None:
             self._fail(begin.number, receiving.error)
         else:
