@@ -8,7 +8,7 @@ from ...._errors import Operation
 from ..failure import CopyFailure
 from ..net import link_database
 from ..net.history import History, Remembered
-from ..net.share import Shares
+from ..net.share import Shares, slashes
 
 #: As many as EACopy's service remembers.
 _FILES = 500_000
@@ -41,13 +41,19 @@ class Database:
 
     def find(self, where: str, info: os.stat_result) -> Optional[str]:
         """The path of a file that was the same when it was copied."""
-        found = self._history.find(0, self._key(where), _ticks(info), info.st_size)
-        return None if found is None else os.fsdecode(b"/" + found.path)
+        key, ticks = self._key(where), _ticks(info)
+        for share in self._shares.all:
+            found = self._history.find(share.number, key, ticks, info.st_size)
+            if found is not None:
+                return os.fsdecode(share.absolute(found.path))
+        return None
 
     def add(self, where: str, info: os.stat_result, path: str) -> None:
         """Remembers a file that is at a path now."""
-        absolute = os.path.abspath(os.fsencode(path))
-        self._history.add(Remembered(0, absolute[1:], self._key(where), _ticks(info), info.st_size))
+        place = self._shares.containing(slashes(os.path.abspath(os.fsencode(path))))
+        if place is not None:  # else the format has no word for it
+            key, ticks = self._key(where), _ticks(info)
+            self._history.add(Remembered(place.share.number, place.path, key, ticks, info.st_size))
 
     def save(self) -> None:
         """Replaces the file, if there is something new. Raises OSError."""
@@ -63,7 +69,7 @@ class Database:
             self._history.add(Remembered(share, path, os.path.basename(key), mtime, size, md5))
 
     def _key(self, where: str) -> bytes:
-        return os.fsencode(os.path.basename(where) if self._by_name else where)
+        return slashes(os.fsencode(os.path.basename(where) if self._by_name else where))
 
 
 def _ticks(info: os.stat_result) -> int:
