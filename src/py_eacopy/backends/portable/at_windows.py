@@ -67,18 +67,30 @@ _OF_STATUS = {
     0xC0000280: errno.ELOOP,
 }
 _OF_CODE = {
-    32: errno.EBUSY,  # somebody has it open; another try may succeed
-    33: errno.EBUSY,
-    170: errno.EBUSY,
-    303: errno.EBUSY,
-    112: errno.ENOSPC,
-    39: errno.ENOSPC,
-    123: errno.EINVAL,
-    206: errno.ENAMETOOLONG,
-    267: errno.ENOTDIR,
-    1314: errno.EPERM,
-    1921: errno.ELOOP,
-    19: errno.EROFS,
+    code: number
+    for number, codes in (
+        # Somebody has it open: permission is not what is missing, and another try may succeed.
+        (errno.EBUSY, (32, 33, 36, 148, 170, 303, 1224)),
+        (errno.ENOSPC, (39, 112, 1295, 1816)),
+        (errno.EFBIG, (223,)),
+        (errno.ENAMETOOLONG, (111, 206)),
+        (errno.ENOTDIR, (267,)),
+        (errno.EROFS, (19,)),
+        (errno.EPERM, (1314,)),
+        (errno.ELOOP, (1921,)),
+        (errno.EMLINK, (1142,)),
+        (errno.EILSEQ, (1113,)),
+        (errno.EINVAL, (6, 87, 123, 131, 4390, 4392)),
+        (errno.ENOTSUP, (1, 50, 120, 124, 1630)),
+        (errno.ENOMEM, (1450, 1451, 1452, 1453, 1455)),
+        (errno.ENXIO, (20, 21, 55, 433, 1110, 1167, 1617)),
+        # A server that is gone: that nothing is there could be taken for "removed".
+        (errno.EHOSTUNREACH, (51, 53, 67, 1232, 1256)),
+        (errno.ENETUNREACH, (1222, 1231)),
+        (errno.ECONNRESET, (57, 58, 59, 64, 240, 1226, 1234)),
+        (errno.ETIMEDOUT, (121, 1460)),
+    )
+    for code in codes
 }
 
 _EPOCH = 116_444_736_000_000_000  # 1970, in 100 ns since 1601
@@ -236,6 +248,7 @@ def _of_code(code: int) -> OSError:
     number = _OF_CODE.get(code)
     if number is None:
         number = OSError(0, "", None, code).errno or errno.EIO
+        number = errno.EIO if number == errno.EINVAL else number  # which is what it says of those that it does not know
     return _error(number)
 
 

@@ -7,6 +7,7 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, 
 from ...._errors import ErrorKind, Operation
 from .. import system
 from .wire import Command, Done, ProtocolError, RequestReport
+from .wire_errno import from_wire, to_wire
 
 Buffer = Union[bytes, bytearray, memoryview]
 
@@ -376,7 +377,7 @@ def _string(data: bytes) -> bytes:
 
 def _error(error: Error) -> bytes:
     text = error.text.encode("utf-8", "backslashreplace")[:4096]
-    fixed = _ERROR.pack(error.kind, error.operation, error.errno, error.a, error.b)
+    fixed = _ERROR.pack(error.kind, error.operation, to_wire(error.errno), error.a, error.b)
     return fixed + _string(error.path) + _string(text)
 
 
@@ -511,7 +512,7 @@ class _Reader:
     def error(self) -> Error:
         kind, operation, errno, a, b = self.unpack(_ERROR)
         path = self.string()
-        return Error(kind, operation, errno, a, b, path, self.string().decode("utf-8", "replace"))
+        return Error(kind, operation, from_wire(errno), a, b, path, self.string().decode("utf-8", "replace"))
 
     def entry(self) -> Entry:
         type_, flags, mode, mtime, atime, size = self.unpack(_ENTRY)
