@@ -252,14 +252,23 @@ TEST(WhatDeadWritersLeftIsRemovedAndWhatLivesIsLeftAlone) {
   CHECK((Names(place / "copy") == std::vector<std::string>{".eacopy-0123456789abcdee.tmp", "file"}));
 }
 
-TEST(ADatabaseIsRefused) {
+TEST(WhatADatabaseKnowsIsLinkedTo) {
   Place place;
-  Write(place / "source/file", "data");
+  Write(place / "source/sub/file", "data");
   Sync sync;
   sync.link_database = place / "links";
-  const Failure failure = RunSync(sync, place / "source", place / "copy").failure();
-  CHECK(failure.status.kind() == Kind::kUnsupported);
-  CHECK(!fs::exists(place / "copy"));
+  CHECK(RunSync(sync, place / "source", place / "first").failures.empty());
+  const std::string bytes = Read(place / "links");
+  CHECK(bytes.compare(0, 12, std::string("eacopydb003", 12)) == 0);
+  // As paths are written there: a drive, and backslashes.
+  std::string end;
+  for (const char c : std::string("\\first\\sub\\file")) end += {c, '\0'};
+  CHECK(bytes.find(end) != std::string::npos);
+  CHECK(bytes.find(std::string(":\0\\\0", 4)) != std::string::npos);
+  const JobResult result = RunSync(sync, place / "source", place / "second");
+  CHECK(result.failures.empty());
+  CHECK_EQUAL(result.counters.files_linked, 1u);
+  CHECK(InfoOf(place / "first/sub/file").id == InfoOf(place / "second/sub/file").id);
 }
 
 TEST(ATreeIsNotBroughtIntoItself) {
