@@ -24,6 +24,7 @@ if sys.platform != "win32":
     import resource
 
 TIME = 1_600_000_000_123_456_789
+posix = pytest.mark.skipif(os.name != "posix", reason="modes, special files, links or paths of POSIX")
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +54,10 @@ def read(path):
         return file.read()
 
 
+def slashes(path):
+    return path.replace(os.sep, "/")
+
+
 def contents(root):
     """What is in a tree: kind, contents, mode and time of each thing, by path."""
     found = {}
@@ -66,7 +71,7 @@ def contents(root):
                 what = (stat.S_IMODE(info.st_mode), info.st_mtime_ns)
             else:
                 what = (read(path), stat.S_IMODE(info.st_mode), info.st_mtime_ns)
-            found[os.path.relpath(path, root)] = what
+            found[slashes(os.path.relpath(path, root))] = what
     return found
 
 
@@ -85,7 +90,7 @@ def make_tree(root):
 
 
 def kinds(report):
-    return sorted((action.action, action.destination) for action in report.actions)
+    return sorted((action.action, slashes(action.destination)) for action in report.actions)
 
 
 # Copying and leaving alone --------------------------------------------------------------------------------------------
@@ -147,6 +152,7 @@ def test_a_read_only_file_is_replaced(place):
     assert contents("dst") == contents("src")
 
 
+@posix
 def test_a_mode_alone_is_mended(place):
     write("src/f", mode=0o600)
     sync("src", "dst")
@@ -221,6 +227,7 @@ def test_times_are_compared_as_exactly_as_both_sides_can(backend, place, monkeyp
     assert sync("src", "dst", dry_run=True).files_copied == 1
 
 
+@posix
 def test_a_name_that_differs_in_case_alone_is_another_one_here(place):
     write("src/name", b"data")
     sync("src", "dst")
@@ -265,7 +272,7 @@ def test_another_spelling_of_a_name_is_not_purged_where_case_does_not_count(plac
         ({"exclude_dirs": ["d/d*p"], "empty_dirs": False}, ["a.c", "d", "d/b.c", "x"]),
         ({"max_depth": 1}, ["a.c", "x"]),
         ({"max_depth": 2}, ["a.c", "d", "d/b.c", "e", "x"]),
-        ({"files": ["A.C"], "empty_dirs": False}, []),
+        ({"files": ["A.C"], "empty_dirs": False}, ["a.c"] if os.name == "nt" else []),
         ({"files": [b"*.c"], "exclude_files": ("a*",), "empty_dirs": False}, ["d", "d/b.c"]),
     ],
 )
@@ -277,6 +284,7 @@ def test_names_and_paths_select(place, options, expected):
     assert names("dst") == expected
 
 
+@posix
 def test_attributes_select(place):
     write("src/.hidden")
     write("src/read-only", mode=0o444)
@@ -373,6 +381,7 @@ def test_purging_without_empty_directories_removes_those_in_which_nothing_goes(p
     assert (expected.files_removed, expected.directories_removed) == (2, 3)
 
 
+@posix
 def test_what_cannot_be_listed_is_not_purged(place):
     write("src/d/f")
     sync("src", "dst")
@@ -395,6 +404,7 @@ def test_what_cannot_be_listed_is_not_purged(place):
     assert names("dst") == ["d", "d/extra", "d/f"]
 
 
+@posix
 def test_a_file_in_the_way_of_a_directory_is_an_error_without_purge(place):
     write("src/d/f")
     write("src/g")
@@ -493,6 +503,7 @@ def test_bad_arguments_are_refused(place, keywords, exception):
     assert not os.path.exists("dst")
 
 
+@posix
 def test_specials_are_errors_and_the_rest_is_copied(place):
     write("src/f")
     os.mkfifo("src/fifo")
@@ -507,6 +518,7 @@ def test_specials_are_errors_and_the_rest_is_copied(place):
 # Older copies ---------------------------------------------------------------------------------------------------------
 
 
+@posix
 def test_what_is_no_file_is_never_replaced_nor_written_to(place):
     for name in ("device", "fifo", "socket"):
         write("src/" + name, b"data")
@@ -553,10 +565,11 @@ def test_a_changed_file_is_replaced_by_a_link(place):
     sync("src", "one")
     write("two/f", b"old", mtime=5)
     report = sync("src", "two", link_dirs=["one"], record_actions=True)
-    assert report.actions == (SyncAction("link", os.path.join("one", "f"), "two/f", 3),)
+    assert report.actions == (SyncAction("link", os.path.join("one", "f"), os.path.join("two", "f"), 3),)
     assert os.path.samefile("one/f", "two/f") and os.listdir("two") == ["f"]
 
 
+@posix
 @pytest.mark.parametrize("what", ["size", "time", "mode", "link"])
 def test_what_is_not_the_same_is_not_linked_to(place, what):
     write("src/f", b"abc")
@@ -619,6 +632,7 @@ def test_a_damaged_database_is_of_no_consequence(place):
     assert read("db").startswith(b"eacopydb003\0")
 
 
+@posix
 def test_a_database_that_is_no_file_is_refused_before_anything_is_written(place):
     write("src/f")
     os.mkdir("directory")
@@ -711,6 +725,7 @@ def test_directories_that_are_read_only_are_brought_up_to_date(place):
     os.chmod("dst/d", 0o755)
 
 
+@posix
 def test_a_directory_that_may_only_be_listed_does_not_stop_a_dry_run(place):
     write("src/f")
     write("src/d/g")
@@ -834,6 +849,7 @@ def test_progress_is_of_what_is_copied(place):
 # Directories ----------------------------------------------------------------------------------------------------------
 
 
+@posix
 def test_directories_get_times_and_modes(place):
     write("src/d/f")
     os.chmod("src/d", 0o750)
@@ -867,6 +883,7 @@ def test_empty_directories_can_be_left_out(place):
     assert "empty" not in names("dst") and "x/y/z/file" in names("dst")
 
 
+@posix
 def test_deep_and_long_paths(place):
     os.mkdir("src")
     above = os.getcwd()
@@ -886,6 +903,7 @@ def test_deep_and_long_paths(place):
     assert (report.files_removed, report.directories_removed) == (1, 60) and os.listdir("two") == []
 
 
+@posix
 def test_deep_trees_are_removed_with_few_descriptors(place):
     write("src/f")
     for i in range(8):
@@ -933,6 +951,7 @@ def test_what_dead_writers_left_is_removed_and_what_is_alive_stays(place):
     assert names("dst") == [name for name in names("src") if "eacopy-" not in name]
 
 
+@posix
 def test_an_atomic_copy_holds_a_lock_on_its_temporary_file(place):
     write("src", b"x" * (8 << 20))
     seen = []
@@ -966,6 +985,7 @@ def test_a_cancelled_sync_leaves_no_temporary_file(place):
     assert sync("src", "dst").ok and contents("dst") == contents("src")
 
 
+@posix
 def test_errors_are_collected_and_can_be_ignored(place):
     write("src/good")
     os.mkfifo("src/bad")
@@ -1070,6 +1090,7 @@ def test_a_link_into_the_directory_that_it_goes_to_ends(place):
     assert names("dst") == ["y", "y/f", "y/g"]
 
 
+@posix
 def test_a_dry_run_does_not_try_again_what_is_refused(place):
     with socket.socket(socket.AF_UNIX) as made:
         os.mkdir("src")
@@ -1158,6 +1179,7 @@ def test_a_list_may_be_utf_16(listed):
     assert files("dst") == ["ü.txt"]
 
 
+@posix
 def test_missing_files_are_errors_and_the_rest_is_copied(listed):
     with pytest.raises(shutil.Error) as caught:
         listed("nope\nFoo.txt\nA/nope")
@@ -1182,6 +1204,7 @@ def test_purging_what_no_line_stands_for_has_no_directories_to_remove_again(list
     assert files("dst") == ["A/B/Foo.txt", "A/x.dat", "Foo.txt"]
 
 
+@posix
 def test_a_destination_that_cannot_be_purged_is_named(listed):
     listed("Foo.txt", purge=True)
     os.chmod(".", 0o777)
@@ -1206,6 +1229,7 @@ def test_purging_a_listed_directory_keeps_what_other_lines_put_there(listed):
     assert (again.files_copied, again.files_removed) == (0, 0)
 
 
+@posix
 def test_purging_removes_what_is_not_listed(listed):
     for path in ("A/old.dat", "A/old.txt", "old", "deep/er/old"):
         write("dst/" + path)

@@ -14,6 +14,7 @@ if sys.platform == "win32":
         DIRECTORY_FLAGS,
         O_NOFOLLOW,
         O_PATH,
+        O_SECRET,
         READ_FLAGS,
         fchmod,
         free_space,
@@ -60,6 +61,8 @@ else:
 
     #: For directories that may be gone through, but not listed.
     O_PATH = getattr(os, "O_PATH", 0)
+    #: Together with the mode 0o600: nobody but its owner may read the new file.
+    O_SECRET = 0
 
     def free_space(descriptor: int) -> int:
         """Free bytes for this user where an open file or directory is; 0 when unknown."""
@@ -83,6 +86,7 @@ __all__ = [
     "DIRECTORY_FLAGS",
     "O_NOFOLLOW",
     "O_PATH",
+    "O_SECRET",
     "READ_FLAGS",
     "fchmod",
     "free_space",

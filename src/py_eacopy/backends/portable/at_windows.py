@@ -26,6 +26,7 @@ Name = Union[str, bytes]
 O_NOFOLLOW = 1 << 24
 O_PATH = 1 << 25
 _O_DIRECTORY = 1 << 26
+O_SECRET = 1 << 27
 READ_FLAGS = system.READ_FLAGS
 CREATE_FLAGS = system.CREATE_FLAGS
 DIRECTORY_FLAGS = system.DIRECTORY_FLAGS | _O_DIRECTORY
@@ -411,8 +412,8 @@ def _path(handle: int) -> str:
 # The functions of os -------------------------------------------------------------------------------------------------
 
 
-def open(path: Name, flags: int, mode: int = 0o777, *, dir_fd: Optional[int] = None) -> int:
-    """As :func:`os.open`, for reading, and for creating. A mode of 0o600 keeps others out."""
+def open(path: Name, flags: int, _mode: int = 0o777, *, dir_fd: Optional[int] = None) -> int:
+    """As :func:`os.open`, for reading, and for creating. O_SECRET keeps others out, and no mode does."""
     if dir_fd is None:
         return _open_path(os.fsdecode(path), flags)
     root, name = _root(dir_fd), _checked(path)
@@ -425,7 +426,7 @@ def open(path: Name, flags: int, mode: int = 0o777, *, dir_fd: Optional[int] = N
             _NON_DIRECTORY_FILE | _OPEN_REPARSE_POINT,
             share=_SHARE_READ | _SHARE_DELETE,
             disposition=_CREATE,
-            private=mode == 0o600,
+            private=bool(flags & O_SECRET),
         )
     else:
         access = _READ_ATTRIBUTES | (_TRAVERSE if flags & O_PATH else _READ_DATA)

@@ -33,7 +33,7 @@ class SecurityFile:
         self.name = proof_file_name(self.guid).encode()
         self._after = self._before = os.fstat(directory.descriptor)
         monitor.operation = Operation.AUTHENTICATE
-        flags = at.CREATE_FLAGS | at.O_NOFOLLOW
+        flags = at.CREATE_FLAGS | at.O_NOFOLLOW | at.O_SECRET
         descriptor = at.open(self.name, flags, 0o600, dir_fd=directory.descriptor)
         try:
             os.write(descriptor, self.secret)
