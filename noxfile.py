@@ -30,7 +30,8 @@ def lint(session: nox.Session) -> None:
     fix = "fix" in session.posargs
     session.install(".[cli,dev,test]", env={"PY_EACOPY_BUILD": "portable"})
     session.run("ruff", "check", *(["--fix"] if fix else []), ".")
-    session.run("mypy", "--strict", "src")
+    for platform in ("linux", "darwin", "win32"):
+        session.run("mypy", "--strict", "--platform", platform, "src")
     folders = (Path("extern"), Path("native"))
     sources = [str(path) for folder in folders for path in folder.rglob("*.*") if path.suffix in (".h", ".cpp")]
     session.run("clang-format", *(["-i"] if fix else ["--dry-run", "-Werror"]), *sources)

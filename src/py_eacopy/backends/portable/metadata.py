@@ -66,7 +66,7 @@ def set_owner(
     follow_symlinks: bool = True,
 ) -> None:
     """Gives a file its owner and group; when that is not allowed at least the group, as far as the user may."""
-    if system.WINDOWS:
+    if sys.platform == "win32":
         return
     monitor.operation = _SET_ATTRIBUTES
     for uid, gid, lost in ((info.st_uid, info.st_gid, ""), (-1, info.st_gid, "the owner"), (-1, -1, "the group")):

@@ -88,14 +88,13 @@ def close_quietly(descriptor: int) -> None:
 
 def lock(descriptor: int) -> bool:
     """Locks a file for as long as it is open. False: somebody else has. True where there are no locks, too."""
-    if sys.platform == "win32":
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
     return True
 
 

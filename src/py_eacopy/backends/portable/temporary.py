@@ -75,10 +75,10 @@ def remove_if_dead(directory: Optional[int], name: str) -> bool:
 
 def _locks(descriptor: int) -> bool:
     """As :func:`system.lock`, but where there are no locks nobody can tell who is alive."""
-    if sys.platform == "win32":
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError:
+            pass
+    return False

@@ -41,7 +41,7 @@ def write_at(descriptor: int, data: bytes, offset: int, monitor: Monitor) -> Non
         rest, offset = rest[count:], offset + count
 
 
-if hasattr(os, "pread"):
+if sys.platform != "win32":
 
     def _read_some(descriptor: int, count: int, offset: int) -> bytes:
         return os.pread(descriptor, count, offset)
@@ -65,16 +65,15 @@ def share(source: int, source_offset: int, target: int, target_offset: int, leng
 
     All three numbers must be multiples of the file system's block, but the length where the source ends.
     """
-    if sys.platform != "linux":
-        return False
-    request = struct.pack("=qQQQ", source, source_offset, length, target_offset)
-    try:
-        fcntl.ioctl(target, _FICLONERANGE, request)
-    except OSError as error:
-        if error.errno in (errno.EIO, errno.ENOSPC, errno.ENOMEM):
-            raise
-        return False
-    return True
+    if sys.platform == "linux":
+        request = struct.pack("=qQQQ", source, source_offset, length, target_offset)
+        try:
+            fcntl.ioctl(target, _FICLONERANGE, request)
+            return True
+        except OSError as error:
+            if error.errno in (errno.EIO, errno.ENOSPC, errno.ENOMEM):
+                raise
+    return False
 
 
 def copy_range(source: int, source_offset: int, target: int, target_offset: int, length: int) -> int:

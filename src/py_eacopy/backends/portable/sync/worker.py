@@ -3,6 +3,7 @@
 import contextlib
 import os
 import stat
+import sys
 from typing import TYPE_CHECKING, Dict, Optional
 
 from ...._errors import DestinationState, ErrorKind, Operation
@@ -103,6 +104,8 @@ def look(directory: Optional[int], name: str) -> Optional[os.stat_result]:
 
 def make_writable(worker: SyncWorker, directory: Directory, info: os.stat_result) -> None:
     """Lets its owner change a directory of the destination. Its mode is set again when all in it is done."""
+    if sys.platform == "win32":
+        return
     mode = stat.S_IMODE(info.st_mode)
     if directory.descriptor is None or mode & _OWNER == _OWNER or worker.job.sync.dry_run or not os.geteuid():
         return
