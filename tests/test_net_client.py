@@ -52,8 +52,6 @@ from py_eacopy._errors import ErrorKind, Operation
 from py_eacopy._job import CopyJob, CopyOptions, Remote
 from py_eacopy.backends.portable.net import zstd
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="looks at POSIX modes and links")
-
 MTIME = 1_600_000_000_123_456_789
 SET_NOW, VERIFY, NO_METADATA, MODE_ONLY, DURABLE = 2, 4, 8, 16, 32
 
@@ -663,6 +661,7 @@ def test_a_tree_is_pulled(tmp_path):
     assert (again.files_copied, again.files_skipped, again.symlinks_copied) == (0, 2, 0)
 
 
+@serving.posix("looks at POSIX modes, paths or single nanoseconds")
 def test_a_mode_that_differs_is_set_without_fetching_unless_another_name_would_see_it(tmp_path):
     back = tmp_path / "back"
     back.mkdir()
@@ -679,6 +678,7 @@ def test_a_mode_that_differs_is_set_without_fetching_unless_another_name_would_s
     assert os.stat(str(tmp_path / "sibling")).st_mode & 0o777 == 0o600
 
 
+@serving.posix("looks at POSIX modes, paths or single nanoseconds")
 def test_failures_of_the_listing_and_of_files_are_told_and_the_rest_is_pulled(tmp_path):
     denied = error(ErrorKind.PERMISSION_DENIED.value, Operation.LIST_DIRECTORY, 13, path=b"secret")
     listed = listing(ROOT, entry(b"a", size=1), entry(b"b", size=1), entry(b"secret", DIRECTORY), failures=[denied])
@@ -711,6 +711,7 @@ def test_links_cannot_be_followed_on_the_server(tmp_path):
     assert os.listdir(str(tmp_path / "back")) == ["file"]
 
 
+@serving.posix("looks at POSIX modes, paths or single nanoseconds")
 def test_a_file_is_pulled_alone(tmp_path):
     listed = listing(entry(b"there", size=7, mode=0o600, mtime=MTIME))
     (tmp_path / "directory").mkdir()
@@ -835,6 +836,7 @@ def test_verifying_and_syncing_change_nothing_else(tmp_path):
     assert report.files_copied == 1 and os.path.getsize(str(tmp_path / "back" / "file")) == 1_000_007
 
 
+@serving.posix("looks at POSIX modes, paths or single nanoseconds")
 def test_without_metadata_an_overwritten_file_keeps_its_mode(tmp_path):
     back = tmp_path / "back"
     back.mkdir()

@@ -35,8 +35,6 @@ from net.relay import Relay, Way
 
 import py_eacopy
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="servers need POSIX")
-
 SIGNATURES, REUSE, PATCH_DATA, FETCH_DELTA, FETCH_PATCH, UNKNOWN_REFERENCE = range(64, 70)
 SEND_DELTA, SEND_PATCH = 6, 7
 ALL, DELTA, PATCHES = 31, 16, 32
@@ -220,6 +218,7 @@ def test_trees_with_older_versions_of_some_files(both, share, tmp_path):
         assert report.files_copied == 3 and report.files_skipped == 2 and report.bytes_reused > 2 * 250_000
 
 
+@serving.posix("looks at holes")
 def test_holes_stay_holes(both, share, tmp_path):
     with open(tmp_path / "new", "wb") as stream:
         stream.write(OLD[:400_000])
@@ -561,6 +560,7 @@ def stalled(served, way, at, copy):
 NEW = noise(700_000, 4) + OLD
 
 
+@serving.posix("replaces a file that is open")
 @pytest.mark.parametrize("how", ["replaced", "overwritten", "cut off"])
 @pytest.mark.parametrize("way", ["to_server", "to_client"])
 def test_the_older_version_is_changed_meanwhile(both, way, how, share, tmp_path):

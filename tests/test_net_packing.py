@@ -1,13 +1,10 @@
 """Compression on the wire: what shrinks is packed, however little it shrinks, by every backend and both ways."""
 
-import os
 import random
 
 import pytest
 from faults import trees
 from net import serving
-
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="pulls into a share of POSIX")
 
 
 @pytest.fixture(scope="module")

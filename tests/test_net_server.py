@@ -211,6 +211,7 @@ def test_forms_of_a_directory(served, share, directory):
     assert (share / "sub" / "a").read_bytes() == b"content"
 
 
+@serving.posix("looks at POSIX modes")
 def test_the_security_file_of_version_20(pair, share):
     with pair.serving(share, mode="file") as served, PlainPeer(served.port) as first:
         first.environment("share\\new\\deep\\", secret=bytes(16))
@@ -420,6 +421,7 @@ def test_an_unfinished_push_leaves_what_was_there(served, share):
     assert os.listdir(share) == ["file"]
 
 
+@serving.posix("looks at POSIX modes")
 def test_overwriting_keeps_the_mode(served, share):
     (share / "file").write_bytes(b"old")
     os.chmod(share / "file", 0o640)
@@ -463,6 +465,7 @@ def test_incompressible_files_are_pulled_in_frames_too(pair, share):
             assert peer.pull("file", 3)[2] == content
 
 
+@serving.posix("uses names, links, FIFOs or signals of POSIX")
 def test_what_cannot_be_pulled(served, share):
     (share / "directory").mkdir()
     os.mkfifo(share / "fifo")
@@ -525,6 +528,7 @@ def test_directories_are_emptied(served, share, tmp_path):
     assert os.listdir(outside) == ["kept"]
 
 
+@serving.posix("uses names, links, FIFOs or signals of POSIX")
 def test_directories_are_listed(served, share):
     (share / "sub" / "empty").mkdir(parents=True)
     for name in ("a.txt", "ü.TXT", "other"):
@@ -635,6 +639,7 @@ def offered(peer, number, *arguments, **fields):
     return peer.result()[0]
 
 
+@serving.posix("uses names, links, FIFOs or signals of POSIX")
 def test_one_byte_at_a_time_in_the_extended_dialect(served, share):
     said = [
         protocol.hello(14),
@@ -706,6 +711,7 @@ def test_one_file_is_opened(served, share):
         peer.open(b"share/file", protocol.WRITE | protocol.TREE)
 
 
+@serving.posix("looks at POSIX modes")
 def test_metadata_of_directories(served, share):
     with session(served) as peer:
         assert offered(peer, 0, b"a/b", DIRECTORY, mode=0o750) == MADE
@@ -721,6 +727,7 @@ def test_metadata_of_directories(served, share):
     assert (stat.S_IMODE(found.st_mode), found.st_mtime_ns) == (0o711, MTIME + 1)
 
 
+@serving.posix("uses names, links, FIFOs or signals of POSIX")
 def test_symbolic_links(served, share):
     (share / "directory").mkdir()
     (share / "file").write_bytes(b"")
@@ -737,6 +744,7 @@ def test_symbolic_links(served, share):
     assert not leftovers(share)
 
 
+@serving.posix("looks at POSIX modes")
 def test_a_mode_that_differs_is_set_on_what_is_there(pair, share):
     with pair.serving(share, link_mode="hard") as served, session(served) as peer:
         assert peer.push(0, b"a/file", b"content", mode=0o644) == STORED
@@ -750,6 +758,7 @@ def test_a_mode_that_differs_is_set_on_what_is_there(pair, share):
         assert os.stat(share / "a" / "file").st_mtime_ns == MTIME
 
 
+@serving.posix("looks at POSIX modes")
 def test_another_mode_is_a_copy_and_no_link(pair, share):
     with pair.serving(share, link_mode="hard") as served:
         with session(served, b"share/one") as peer:
@@ -774,6 +783,7 @@ def test_what_is_linked_or_skipped_can_be_made_durable(pair, share):
     assert os.path.samefile(share / "one" / "file", share / "two" / "file")
 
 
+@serving.posix("looks at holes and single nanoseconds, which the portable backend does not keep on Windows")
 def test_single_nanoseconds_count(served, share):
     with session(served) as peer:
         assert peer.push(0, b"file", b"content", mtime=MTIME) == STORED
@@ -781,6 +791,7 @@ def test_single_nanoseconds_count(served, share):
         assert offered(peer, 2, b"file", size=7, mtime=MTIME + 1) == SEND
 
 
+@serving.posix("looks at POSIX modes")
 def test_metadata_that_is_not_wanted(served, share):
     (share / "old").write_bytes(b"")
     os.chmod(share / "old", 0o604)
@@ -796,6 +807,7 @@ def test_metadata_that_is_not_wanted(served, share):
     assert all(os.stat(share / name).st_mtime_ns > now - 10**9 for name in modes)
 
 
+@serving.posix("looks at holes and single nanoseconds, which the portable backend does not keep on Windows")
 def test_content_in_pieces_with_holes(served, share):
     content = os.urandom(300_000)
     with session(served) as peer:
@@ -851,6 +863,7 @@ def test_a_file_that_changed_while_it_was_read_is_not_remembered(served, share):
         assert offered(peer, 0, b"file", size=7) == SEND
 
 
+@serving.posix("looks at POSIX modes")
 def test_digests_in_the_extended_dialect(pair, share):
     content = os.urandom(10_000)
     with pair.serving(share, use_hash=True) as served, session(served) as peer:
@@ -868,6 +881,7 @@ def test_digests_in_the_extended_dialect(pair, share):
     assert os.stat(share / "one").st_mtime_ns == MTIME
 
 
+@serving.posix("uses names, links, FIFOs or signals of POSIX")
 def test_listing(served, share):
     (share / "a" / "b").mkdir(parents=True)
     write(share / "a" / "b" / "file", b"12345")
@@ -926,6 +940,7 @@ def fetched(peer, *paths, level=0):
     return found
 
 
+@serving.posix("looks at holes and single nanoseconds, which the portable backend does not keep on Windows")
 def test_fetching(served, share):
     contents = {b"empty": b"", b"small": os.urandom(1000), b"a/large": os.urandom(2_000_001)}
     contents[b"sparse"] = b"begin" + bytes(5_000_000) + b"end"
@@ -1038,6 +1053,7 @@ def test_stopping_with_clients_in_mid_transfer(pair, share):
         assert peer.push("file", b"content") == (COPY, 1)
 
 
+@serving.posix("uses names, links, FIFOs or signals of POSIX")
 def test_what_a_killed_server_left_is_removed_at_the_next_start(pair, share):
     (share / "sub").mkdir()
     living = share / "sub" / ".eacopy-00000000000000aa.tmp"
@@ -1077,6 +1093,7 @@ def linkdb(*records, end=b"\0\0"):
     return b"".join([*parts, end])
 
 
+@serving.posix("uses names, links, FIFOs or signals of POSIX")
 def test_the_history_file_byte_by_byte(pair, share, tmp_path):
     history = tmp_path / "history"
     with pair.serving(share, history_file=history) as served, plain(served, directory="share\\d\\") as peer:

@@ -45,6 +45,11 @@ else:
 """
 
 
+def posix(reason: str) -> pytest.MarkDecorator:
+    """Skips a test where there is no POSIX."""
+    return pytest.mark.skipif(os.name != "posix", reason=reason)
+
+
 def why_not(backend: str, *capabilities: str) -> Optional[str]:
     """Why a backend cannot do something here; None when it can."""
     try:
