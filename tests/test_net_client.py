@@ -11,7 +11,7 @@ import threading
 import zlib
 
 import pytest
-from net import protocol
+from net import protocol, serving
 from net.protocol import (
     BEGIN,
     BODY,
