@@ -11,7 +11,7 @@ import threading
 import zlib
 
 import pytest
-from net import protocol, serving
+from net import protocol
 from net.protocol import (
     BEGIN,
     BODY,
@@ -44,6 +44,7 @@ from net.protocol import (
     message,
     str16,
 )
+from net.serving import posix
 
 import py_eacopy
 from py_eacopy import _strategy
@@ -661,7 +662,7 @@ def test_a_tree_is_pulled(tmp_path):
     assert (again.files_copied, again.files_skipped, again.symlinks_copied) == (0, 2, 0)
 
 
-@serving.posix("looks at POSIX modes, paths or single nanoseconds")
+@posix("looks at POSIX modes, paths or single nanoseconds")
 def test_a_mode_that_differs_is_set_without_fetching_unless_another_name_would_see_it(tmp_path):
     back = tmp_path / "back"
     back.mkdir()
@@ -678,7 +679,7 @@ def test_a_mode_that_differs_is_set_without_fetching_unless_another_name_would_s
     assert os.stat(str(tmp_path / "sibling")).st_mode & 0o777 == 0o600
 
 
-@serving.posix("looks at POSIX modes, paths or single nanoseconds")
+@posix("looks at POSIX modes, paths or single nanoseconds")
 def test_failures_of_the_listing_and_of_files_are_told_and_the_rest_is_pulled(tmp_path):
     denied = error(ErrorKind.PERMISSION_DENIED.value, Operation.LIST_DIRECTORY, 13, path=b"secret")
     listed = listing(ROOT, entry(b"a", size=1), entry(b"b", size=1), entry(b"secret", DIRECTORY), failures=[denied])
@@ -711,7 +712,7 @@ def test_links_cannot_be_followed_on_the_server(tmp_path):
     assert os.listdir(str(tmp_path / "back")) == ["file"]
 
 
-@serving.posix("looks at POSIX modes, paths or single nanoseconds")
+@posix("looks at POSIX modes, paths or single nanoseconds")
 def test_a_file_is_pulled_alone(tmp_path):
     listed = listing(entry(b"there", size=7, mode=0o600, mtime=MTIME))
     (tmp_path / "directory").mkdir()
@@ -836,7 +837,7 @@ def test_verifying_and_syncing_change_nothing_else(tmp_path):
     assert report.files_copied == 1 and os.path.getsize(str(tmp_path / "back" / "file")) == 1_000_007
 
 
-@serving.posix("looks at POSIX modes, paths or single nanoseconds")
+@posix("looks at POSIX modes, paths or single nanoseconds")
 def test_without_metadata_an_overwritten_file_keeps_its_mode(tmp_path):
     back = tmp_path / "back"
     back.mkdir()
