@@ -174,31 +174,30 @@ def test_names_that_windows_cannot_have_are_refused(server_backend, share, name)
 
 def test_stopping_in_mid_transfer(pair, share, tmp_path):
     source = tmp_path / "large"
-    trees.write(source, bytes(1 << 20) * 200)
+    trees.write(source, bytes(1 << 20) * 60)
     errors = []
 
     def push():
         try:
-            served.push(source, "share/large", compression_level=0)
+            served.push(source, "share/large", bandwidth_limit=15_000_000)
         except Exception as error:
             errors.append(error)
 
     with pair.serving(share) as served:
         client = threading.Thread(target=push)
         client.start()
-        until(lambda: trees.temporaries(share) or not client.is_alive(), "nothing is received")
+        until(lambda: trees.temporaries(share), "nothing is received")
         before = time.monotonic()
         served.server.stop()
         took = time.monotonic() - before
         client.join()
     assert took < 3 and not trees.temporaries(share)
-    if errors:  # else it was faster
-        assert isinstance(errors[0], ConnectionError) and not (share / "large").exists()
+    assert isinstance(errors[0], ConnectionError) and not (share / "large").exists()
 
 
 def test_cancelling(pair, source, share):
     control = Control()
-    trees.write(source / "larger", bytes(1 << 20) * 100)
+    trees.write(source / "larger", bytes(1 << 20) * 60)
     with pair.serving(share) as served:
 
         def cancel(copied, total, name):
@@ -212,12 +211,14 @@ def test_cancelling(pair, source, share):
 
 
 def test_what_a_killed_server_left_is_removed(pair, source, share):
-    trees.write(source / "larger", bytes(1 << 20) * 400)
+    trees.write(source / "larger", bytes(1 << 20) * 60)
     with pair.process(share) as process:
         client = serving.ClientProcess(
-            source, process.served(pair.client).url("share/first"), settings={"backend": pair.client}
+            source,
+            process.served(pair.client).url("share/first"),
+            settings={"backend": pair.client, "bandwidth_limit": 15_000_000},
         )
-        until(lambda: trees.temporaries(share) or client.process.poll() is not None, "nothing is received")
+        until(lambda: trees.temporaries(share), "nothing is received")
         process.kill()
         client.result()
         process.start()
