@@ -41,16 +41,21 @@ bool TakeRoot(std::string_view path, std::string* root, std::string_view* names)
 
 // Resolves the links of as much of a path as exists. What follows is left as it is: it has no ".." in it.
 std::string ResolveExisting(const std::string& root, std::string_view names) {
+  auto below = [](std::string directory, std::string_view path) {
+    directory += '/';
+    directory += path;
+    return directory;
+  };
   std::string existing(names);
   std::string rest, real;
-  while (!platform::RealPath(root + "/" + existing, &real)) {
-    if (existing.empty()) return root + "/" + rest;
+  while (!platform::RealPath(below(root, existing), &real)) {
+    if (existing.empty()) return below(root, rest);
     rest = JoinPaths(NameOf(existing), rest);
     existing = std::string(ParentOf(existing));
   }
   if (rest.empty()) return real;
   if (real.back() == '/') real.pop_back();
-  return real + "/" + rest;
+  return below(real, rest);
 }
 
 // Whether `path` is `directory`, or lies in it.
