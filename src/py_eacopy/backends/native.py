@@ -20,7 +20,7 @@ from .._report import CopyReport, Snapshot, SyncAction
 from .._server_options import ServerOptions
 from . import native_server
 from .base import Backend, RunningServer
-from .native_errno import PYTHON_ERRNO
+from .native_errno import python_errno
 
 ABI_VERSION = 4
 if lib.eac_abi_version() != ABI_VERSION:  # pragma: no cover - a stale build
@@ -76,12 +76,13 @@ def _take_error(c_error: Any) -> EACopyError:
     try:
         source = os.fsdecode(ffi.string(c_error.source)) or None
         destination = os.fsdecode(ffi.string(c_error.destination)) or None
+        number, kind = python_errno(c_error.error_number, ErrorKind(c_error.kind))
         return _errors.error_from_failure(
-            PYTHON_ERRNO.get(c_error.error_number, c_error.error_number),
+            number,
             Operation(c_error.operation),
             source,
             destination,
-            kind=ErrorKind(c_error.kind),
+            kind=kind,
             destination_state=_DESTINATION_STATES[c_error.destination_state],
             offset=c_error.offset,
             size=c_error.size,
