@@ -178,10 +178,15 @@ class Destination:
         try:
             return os.open(self._name, flags, dir_fd=self._directory)
         except PermissionError:
-            if not system.WINDOWS:
+            read_only = self._before is not None and not self._before.st_mode & stat.S_IWRITE
+            if not (system.WINDOWS and read_only):
                 raise
-            os.chmod(self._name, stat.S_IWRITE)  # the read-only attribute
-            return os.open(self._name, flags)
+            os.chmod(self._name, stat.S_IWRITE)
+            try:
+                return os.open(self._name, flags)
+            except OSError:
+                os.chmod(self._name, stat.S_IREAD)  # somebody has it open
+                raise
 
     def empty(self, size: int, to: int = 0) -> None:
         """Lets go of the old contents of a regular file beyond `to` bytes, because one of `size` bytes is coming."""

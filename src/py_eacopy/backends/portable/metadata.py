@@ -45,13 +45,17 @@ def set_metadata(
     # Attributes come before a mode that would forbid to set them.
     if attributes:
         write_attributes(target, attributes, monitor)
+    if system.WINDOWS and level == "stat":
+        # Not every file system lets anybody set the times of a read-only file there.
+        monitor.operation = _SET_TIMES
+        os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns))
     monitor.operation = _SET_MODE
     try:
         os.chmod(target, stat.S_IMODE(info.st_mode))
     except OSError as error:
         if error.errno not in _HARMLESS_MODE:
             raise
-    if level == "stat":
+    if level == "stat" and not system.WINDOWS:
         monitor.operation = _SET_TIMES
         os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns))
         if system.FLAGS:
