@@ -544,6 +544,26 @@ def test_every_thread_may_be_the_first(backend, source, tmp_path):
     assert {(tmp_path / ("copy.%d" % n)).read_bytes() for n in range(8)} == {source.read_bytes()}
 
 
+@pytest.mark.skipif(os.name != "nt", reason="files are opened for oneself alone on Windows")
+@pytest.mark.parametrize("atomic", [False, True])
+def test_what_another_program_has_open_is_denied(backend, source, target, atomic):
+    import ctypes
+
+    create = ctypes.WinDLL("kernel32").CreateFileW
+    create.restype = ctypes.c_void_p
+    target.write_bytes(b"old")
+    read, shared_with_nobody, open_existing = 0x80000000, 0, 3
+    handle = ctypes.c_void_p(create(str(target), read, shared_with_nobody, None, open_existing, 0, None))
+    try:
+        with pytest.raises(PermissionError, match="another program has it open"):
+            py_eacopy.copyfile(source, target, config=Config(atomic=atomic))
+        with pytest.raises(PermissionError):
+            py_eacopy.copyfile(target, str(target) + "-copy")
+    finally:
+        ctypes.WinDLL("kernel32").CloseHandle(handle)
+    assert target.read_bytes() == b"old"
+
+
 # Settings that change what happens ------------------------------------------------------------------------------------
 
 
